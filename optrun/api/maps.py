@@ -12,7 +12,8 @@ from optrun.arrays import Array
 from optrun.config.map import load_map, map_from_mapping
 from optrun.errors import ConfigError, counted, string_list
 from optrun.plugins import load_plugins
-from optrun.sweeps.map_file import STATUSES, Pixels
+from optrun.store.states import STATUSES
+from optrun.sweeps.map_file import Pixels
 from optrun.sweeps.maps import MapPlan, draw_map
 from optrun.training.interrupt import interruptible
 

@@ -39,6 +39,29 @@ class CurveColumns:
         counts = np.array([len(each[STEP]) if each else 0 for each in of], np.int64)
         return cls(counts, {name: np.concatenate([each[name] for each in of if each]) for name in names})
 
+    @classmethod
+    def of_parts(cls, parts: "Sequence[tuple[Array, CurveColumns]]", size: int) -> "CurveColumns | None":
+        """Return the series of the runs 0 … size - 1, of which each part has the next rows of some runs ``[n]``.
+
+        None where parts have other columns.
+        """
+        filled = [(runs, each) for runs, each in parts if each.columns]
+        if len({tuple(each.columns) for _, each in filled}) > 1:
+            return None
+        counts = np.zeros(size, np.int64)
+        for runs, each in filled:
+            counts[runs] += each.counts
+        if len(filled) == 1 and len(filled[0][0]) == size and (np.diff(filled[0][0]) > 0).all():
+            return filled[0][1]
+        placed, columns = np.cumsum(counts) - counts, dict[str, Array]()
+        for runs, each in filled:
+            begins = placed[runs] - (each.ends - each.counts)
+            places = np.repeat(begins, each.counts) + np.arange(each.counts.sum())
+            for name, values in each.columns.items():
+                columns.setdefault(name, np.empty(int(counts.sum()), values.dtype))[places] = values
+            placed[runs] += each.counts
+        return cls(counts, columns)
+
     def small(self) -> "CurveColumns":
         """Return the same with what rows have in common there once."""
         if not self.columns or not self.ends[-1]:

@@ -74,6 +74,13 @@ class States(Sequence[RunState]):
         for name, values in self.figures.items():
             values[runs] = states.figures.get(name, np.nan)
 
+    def put_figures(self, runs: Array, figures: Mapping[str, Array]) -> None:
+        """Have runs ``[n]``, by their indices, these figures ``[n]`` and no others; one that is not finite is none."""
+        self._named[runs] = self._number(tuple(figures))
+        for name, values in self.figures.items():
+            given = figures.get(name, np.nan)
+            values[runs] = np.where(np.isfinite(given), given, np.nan)
+
     def extend(self, states: "States") -> None:
         """Add the states of more runs."""
         size = len(self)

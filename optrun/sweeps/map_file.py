@@ -11,12 +11,7 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.store import Status
 from optrun.store.directory import write_output
-
-STATUSES = [*Status]
-"""A status in an array is its place here; 0 is that of a run which is still to be made."""
-
-CODES = {status: code for code, status in enumerate(STATUSES)}
-"""These places."""
+from optrun.store.states import CODES, STATUSES
 
 
 @dataclass
@@ -30,7 +25,7 @@ class Pixels:
     value: Array
     """The figure of each run `[Y, X]`; NaN where it has none."""
     status: Array
-    """How each run ended `[Y, X]`, as places in STATUSES."""
+    """How each run ended `[Y, X]`, as places in STATUSES; 0 is that of a run which is still to be made."""
     ends: Array | None = None
     """The parameters at the end of each run `[Y, X, P]`, where the figure is the minimum at which it ended."""
     minima: Array | None = None

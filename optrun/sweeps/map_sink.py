@@ -1,16 +1,16 @@
 """What a map keeps of runs that have ended: a figure and a status, and for its minimum the parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import RunFailedError
-from optrun.store import RunState, Status
+from optrun.store import Status
 from optrun.store.types import STEPS_TO_TARGET
-from optrun.sweeps.map_file import CODES, Pixels
-from optrun.training.memory_store import NONE
+from optrun.sweeps.map_file import Pixels
+from optrun.training.of_runs import ParamsOfRuns, StatesOfRuns
 
 DIVERGED_AT = "diverged_at"
 """The step at which a run diverged."""
@@ -45,54 +45,24 @@ class MapSink:
         if found.ends is not None and self._ends is not None:
             found.ends.reshape(-1, found.ends.shape[-1])[runs] = self._ends
 
-    def commit(
-        self,
-        *,
-        states: Mapping[int, RunState] = NONE,
-        params: Mapping[int, Mapping[str, Array]] = NONE,
-        **_: Any,
-    ) -> None:
-        for lane, state in states.items():
-            if state.status is Status.FAILED:
-                raise RunFailedError(state.reason)
-            if state.status.final:
-                self._status[lane] = CODES[state.status]
-                value = self._value_of(state)
-                self._value[lane] = np.nan if value is None else value
-                if self._color == MINIMUM and state.status is not Status.DIVERGED:
-                    self._keep_ends([lane], {name: of[None] for name, of in params[lane].items()})
-
-    def end(
-        self,
-        runs: Array,
-        statuses: Sequence[Status],
-        steps: Array,
-        figures: Mapping[str, Array],
-        params: Mapping[str, Array],
-    ) -> None:
-        codes = np.array([CODES[each] for each in statuses], np.uint8)
-        self._status[runs] = codes
-        diverged = codes == CODES[Status.DIVERGED]
+    def commit(self, *, states: StatesOfRuns, params: ParamsOfRuns, **_: Any) -> None:
+        failed = np.flatnonzero(states.states.are(Status.FAILED))
+        if len(failed):
+            raise RunFailedError(states.at(int(failed[0])).reason)
+        has_ended = states.states.ended
+        lanes, ended = states.runs[has_ended], states.states.chosen(has_ended)
+        self._status[lanes] = ended.codes
         if self._color == MINIMUM:
-            self._keep_ends(runs[~diverged], {name: of[~diverged] for name, of in params.items()})
-            return
-        if self._color in _OF_STEPS:
-            values = steps
-            has_value = np.isin(codes, [CODES[each] for each in _OF_STEPS[self._color]])
+            self._keep_ends(lanes, ~ended.are(Status.DIVERGED), params)
+        elif self._color in _OF_STEPS:
+            self._value[lanes] = np.where(ended.are(*_OF_STEPS[self._color]), ended.steps, np.nan)
         else:
-            values = figures["loss" if self._color == "final_loss" else self._color]
-            has_value = ~diverged & np.isfinite(values)
-        self._value[runs] = np.where(has_value, values, np.nan)
+            self._value[lanes] = ended.values(self._color)[0]
 
-    def _keep_ends(self, lanes: Any, params: Mapping[str, Array]) -> None:
-        flat = np.concatenate([params[name].reshape(len(lanes), -1) for name in self._parameters], axis=1)
+    def _keep_ends(self, lanes: Array, is_settled: Array, params: ParamsOfRuns) -> None:
+        if not len(lanes):
+            return
+        flat = np.concatenate([params.own[name].reshape(len(lanes), -1) for name in self._parameters], axis=1)
         if self._ends is None:
             self._ends = np.full((len(self._value), flat.shape[1]), np.nan)
-        self._ends[lanes] = flat
-
-    def _value_of(self, state: RunState) -> float | None:
-        if self._color == MINIMUM:
-            return None
-        if self._color in _OF_STEPS:
-            return state.steps if state.status in _OF_STEPS[self._color] else None
-        return state.figure(self._color)
+        self._ends[lanes[is_settled]] = flat[is_settled]

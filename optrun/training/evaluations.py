@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.store.curve_columns import CurveColumns
+from optrun.training.of_runs import SeriesOfRuns
 
 
 class Evaluations:
@@ -20,8 +22,8 @@ class Evaluations:
         self._steps = steps
         self._every = every
         self._kept: list[tuple[int, dict[str, Array]]] = []
-        self._over: set[int] = set()
-        """Lanes whose final evaluation has been taken."""
+        self._is_over = np.zeros(lanes, bool)
+        """Which lanes have ended, and their final evaluation has been taken."""
 
     def is_due(self, t: int) -> bool:
         """Whether all lanes are evaluated at step t."""
@@ -36,44 +38,40 @@ class Evaluations:
         self.last = t, metrics
         self._kept.append(self.last)
 
-    def take(
-        self, ends: Mapping[int, int], final: Mapping[int, Mapping[str, float]]
-    ) -> dict[int, dict[str, Array]]:
-        """Return and clear each lane's evaluations since the last call, up to its end.
+    def take(self, lanes: Array, ends: Array, final: Mapping[str, Array], runs: Array) -> SeriesOfRuns:
+        """Return and clear the evaluations since the last call, of each lane up to its end, by the runs of the lanes.
 
-        ``ends`` are the last steps of lanes that have ended since, ``final`` their final metrics.
+        ``lanes`` ``[n]`` have ended since, at the steps ``ends``; ``final`` are their final metrics, if they have any.
         """
-        taken = self._columns(ends) if self._kept else {}
-        ended = [lane for lane in final if lane in ends and not self._was_due(ends[lane])]
-        last = {"step": np.array([ends[lane] for lane in ended], np.int64)}
-        for name in final[ended[0]] if ended else ():
-            last[name] = np.array([final[lane][name] for lane in ended], np.float64)
-        for row, lane in enumerate(ended):
-            own = {name: values[row : row + 1] for name, values in last.items()}
-            before = taken.get(lane)
-            taken[lane] = _joined(before, own) if before else own
-        self._kept.clear()
-        self._over.update(ends)
-        return taken
-
-    def _was_due(self, end: int) -> bool:
-        """Whether the final step of a lane was evaluated with all lanes."""
-        return end < self._steps and self.is_due(end)
-
-    def _columns(self, ends: Mapping[int, int]) -> dict[int, dict[str, Array]]:
-        """Return the kept columns of each lane up to its end; lanes without rows are left out."""
         steps = np.array([t for t, _ in self._kept], np.int64)
-        columns = {
-            name: np.array([metrics[name] for _, metrics in self._kept], np.float64)
-            for name in self._kept[0][1]
-        }
-        rows = {lane: int(np.searchsorted(steps, end, "right")) for lane, end in ends.items()}
-        return {
-            lane: {"step": steps[:own], **{name: values[:own, lane] for name, values in columns.items()}}
-            for lane in range(self._lanes)
-            if lane not in self._over and (own := rows.get(lane, len(steps)))
-        }
+        rows = np.where(self._is_over, 0, len(steps))
+        rows[lanes] = np.searchsorted(steps, ends, "right")
+        has_last = np.zeros(self._lanes, bool)
+        is_last = ~self._was_due(ends) if final else np.zeros(len(lanes), bool)
+        has_last[lanes] = is_last
+        counts = rows + has_last
+        begins = np.cumsum(counts) - counts
+        is_kept = np.arange(len(steps)) < rows[:, None]
+        kept_at = (begins[:, None] + np.arange(len(steps)))[is_kept]
+        last_at = (begins + rows)[lanes[is_last]]
 
+        def column(kept: Array, last: Array) -> Array:
+            """Return the values of all lanes, one after another, of those kept ``[B, n]`` and those of their ends."""
+            values = np.empty(int(counts.sum()), last.dtype)
+            values[kept_at] = kept[is_kept]
+            values[last_at] = last[is_last]
+            return values
 
-def _joined(before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: np.concatenate([before[name], values]) for name, values in after.items()}
+        columns = {"step": column(np.broadcast_to(steps, is_kept.shape), np.asarray(ends, np.int64))}
+        for name in self._kept[0][1] if self._kept else final:
+            kept = np.array([metrics[name] for _, metrics in self._kept], np.float64)
+            last = np.asarray(final[name] if final else np.empty(len(lanes)), np.float64)
+            columns[name] = column(kept.reshape(len(steps), self._lanes).T, last)
+        self._kept.clear()
+        self._is_over[lanes] = True
+        has_rows = counts > 0
+        return SeriesOfRuns(runs[has_rows], CurveColumns(counts[has_rows], columns))
+
+    def _was_due(self, ends: Array) -> Array:
+        """Whether the final steps of lanes were evaluated with all lanes."""
+        return (ends < self._steps) & (ends % self._every == 0) if self._every else np.zeros(len(ends), bool)

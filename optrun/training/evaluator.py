@@ -1,7 +1,7 @@
 """Full-data metrics of the parameters and their average, during a run and at the end of each lane."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,9 @@ from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
 from optrun.registry import metrics as metrics_by_name
 from optrun.registry import prediction_metrics
+from optrun.store.states import States
 from optrun.training.best_parameters import BestParameters
+from optrun.training.of_runs import ParamsOfRuns
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
@@ -41,7 +43,7 @@ class Evaluator:
             return figures
         return {name: values for name, values in figures.items() if not self._is_average(name)}
 
-    def snapshot(self, lanes: Sequence[int], *, others_continue: bool) -> None:
+    def snapshot(self, lanes: Array | Sequence[int], *, others_continue: bool) -> None:
         """Copy the current parameters of lanes as their final ones."""
         params, average = self._pack.evaluated(), self._pack.averaged()
         if others_continue and self._final is params:
@@ -73,7 +75,7 @@ class Evaluator:
         """Tell that `snapshot_where` has copied a lane, and whether its average existed then."""
         self._has_average[lane] = with_average
 
-    def restore(self, lanes: Sequence[int], best: BestParameters) -> None:
+    def restore(self, lanes: Array, best: BestParameters) -> None:
         """Make the best parameters of lanes their final ones."""
         if self._final is self._pack.evaluated():
             self._final = self._final.copy()
@@ -83,56 +85,40 @@ class Evaluator:
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
         self._has_average[lanes] = best.has_average[lanes]
 
-    def final(self, lanes: Sequence[int]) -> dict[int, dict[str, float]]:
-        """Return the final metrics of lanes; metrics of the average are NaN for lanes without one."""
-        if not lanes:
+    def final(self, lanes: Array) -> dict[str, Array]:
+        """Return the final metrics of lanes, in their order; those of the average are NaN for lanes without one."""
+        if not len(lanes):
             return {}
-        chosen = list(lanes)
-        columns = {name: values.tolist() for name, values in self.final_columns(chosen).items()}
-        return {
-            lane: {name: values[row] for name, values in columns.items()} for row, lane in enumerate(chosen)
-        }
-
-    def final_columns(self, lanes: list[int]) -> dict[str, Array]:
-        """Return the final metrics of lanes as `final` has them, each in the order of the lanes."""
         params, average = _picked(self._final, lanes), _picked(self._average, lanes) or None
-        metrics = self._evaluated(self._pack.problem_of(lanes), lanes, params, average)
+        chosen: Sequence[int] = lanes.tolist()
+        metrics = self._evaluated(self._pack.problem_of(chosen), chosen, params, average)
         has_average = self._has_average[lanes]
         return {
             name: np.where(has_average, values, math.nan) if self._is_average(name) else values
             for name, values in metrics.items()
         }
 
-    def final_params(self, lanes: list[int]) -> dict[str, Array]:
-        """Return the final parameters of lanes by name, ``[n, *shape]``."""
-        return {
-            name: self._pack.arrays.to_host(values) for name, values in _picked(self._final, lanes).items()
-        }
+    def summarise(self, lanes: Array, final: Mapping[str, Array], states: States) -> None:
+        """Give the states of lanes their final metrics, `loss` as `final_loss`; those of an average where there is one.
 
-    def summary(self, lane: int, final: Mapping[str, float]) -> dict[str, float | None]:
-        """Return a lane's final metrics for its summary: `loss` as `final_loss`, None for non-finite values."""
-        is_whole = not self._pack.keeps_average or self._has_average[lane]
-        return {
-            "final_loss" if name == "loss" else name: value if math.isfinite(value) else None
-            for name, value in final.items()
-            if is_whole or not self._is_average(name)
-        }
+        ``states`` are those of all lanes.
+        """
+        named = {"final_loss" if name == "loss" else name: values for name, values in final.items()}
+        own = {name: values for name, values in named.items() if not self._is_average(name)}
+        is_whole = self._has_average[lanes] | (not self._pack.keeps_average)
+        for chosen, figures in ((is_whole, named), (~is_whole, own)):
+            if chosen.any():
+                states.put_figures(lanes[chosen], {name: values[chosen] for name, values in figures.items()})
 
-    def params(self, lanes: Collection[int]) -> dict[int, dict[str, Array]]:
-        """Return the final parameters of lanes by name, and their average as `average/…` if there is one."""
-        chosen, to_host = list(lanes), self._pack.arrays.to_host
-        own = {name: to_host(values) for name, values in _picked(self._final, chosen).items()}
-        average = {
-            f"{AVERAGE}/{name}": to_host(values) for name, values in _picked(self._average, chosen).items()
-        }
-        params = {
-            lane: dict(zip(own, of_lane, strict=True))
-            for lane, of_lane in zip(chosen, zip(*own.values(), strict=True), strict=True)
-        }
-        for row, lane in enumerate(chosen if average else ()):
-            if self._has_average[lane]:
-                params[lane] |= {name: values[row] for name, values in average.items()}
-        return params
+    def params(self, lanes: Array, runs: Array) -> ParamsOfRuns:
+        """Return the final parameters of lanes by name, and their average as `average/…` if there is one, by runs."""
+        to_host = self._pack.arrays.to_host
+        own, average = (
+            {name: to_host(values) for name, values in _picked(named, lanes).items()}
+            for named in (self._final, self._average)
+        )
+        averaged = {f"{AVERAGE}/{name}": values for name, values in average.items()}
+        return ParamsOfRuns(runs, own, averaged, self._has_average[lanes])
 
     def _evaluated(
         self,
@@ -202,5 +188,5 @@ class Evaluator:
         return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")
 
 
-def _picked(named: Mapping[str, Array], lanes: Sequence[int]) -> dict[str, Array]:
+def _picked(named: Mapping[str, Array], lanes: Array) -> dict[str, Array]:
     return {name: values if len(lanes) == len(values) else values[lanes] for name, values in named.items()}

@@ -13,7 +13,7 @@ from optrun.training.checkpoints import Meta, select_arrays
 from optrun.training.device_losses import DeviceLosses
 from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
-from optrun.training.lane_results import LaneEnd, LaneResults
+from optrun.training.lane_results import LaneResults
 from optrun.training.leaps import leaps_of
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
@@ -28,10 +28,10 @@ class LaneTracker:
     ``runs`` are the sink's run numbers of the lanes, by default 0 … B-1.
     """
 
-    def __init__(self, pack: Pack, runs: Sequence[int] | None = None) -> None:
+    def __init__(self, pack: Pack, runs: Array | None = None) -> None:
         config = pack.configs[0]
         self.pack = pack
-        self.runs = range(pack.lanes) if runs is None else runs
+        self.runs = np.arange(pack.lanes) if runs is None else runs
         self.recorder = Recorder(pack)
         self._snapshots = SnapshotBuffer(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
@@ -139,7 +139,7 @@ class LaneTracker:
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
         if self._snapshots.is_due(t):
-            self._snapshots.add(t, self.results.running)
+            self._snapshots.add(t, self.results.running.tolist())
         self._check_stopping(t, loss)
         if observed is not None:
             ending = list(self._stopping.check_figures(t, observed))
@@ -152,13 +152,13 @@ class LaneTracker:
         """End all running lanes at step t."""
         running = self.results.running
         self._end_lanes(running, t, status, reason)
-        if running:
+        if len(running):
             self._evaluator.snapshot(running, others_continue=False)
 
     def narrowed(self) -> "LaneTracker":
         """Return the running lanes in a pack of their own; everything must have been committed."""
-        running = self.results.running
-        narrowed = LaneTracker(self.pack.narrowed(running), [self.runs[lane] for lane in running])
+        running = self.results.running.tolist()
+        narrowed = LaneTracker(self.pack.narrowed(running), self.runs[running])
         narrowed._load_stopping(self._stopping.state().select(running))
         narrowed.results.is_alone = False
         if self._best is not None and narrowed._best is not None:
@@ -205,7 +205,7 @@ class LaneTracker:
         self._end_lanes([lane], t, status, reason)
         self._evaluator.snapshot([lane], others_continue=bool(self._stopping.alive.any()))
 
-    def _end_lanes(self, lanes: Sequence[int], t: int, status: Status, reason: str) -> None:
-        self.results.ends.update(dict.fromkeys(lanes, LaneEnd(t, status, reason)))
+    def _end_lanes(self, lanes: Sequence[int] | Array, t: int, status: Status, reason: str) -> None:
+        self.results.end(lanes, t, status, reason)
         self.recorder.end(lanes, t)
         self._stopping.end(lanes)

@@ -1,6 +1,7 @@
 """Results of unsaved runs, in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from optrun.store.blocks import LEAST_LANES, MOST_BYTES
 from optrun.store.curve_columns import CURVE, EVALUATION, CurveColumns
 from optrun.store.pack_columns import PackColumns
 from optrun.store.states import States
+from optrun.training.of_runs import ParamsOfRuns, SeriesOfRuns, StatesOfRuns
 from optrun.training.segments import Segments
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -26,11 +28,13 @@ class MemoryStore:
 
     def __init__(self, configs: Sequence[RunConfig], status: Status = Status.RUNNING) -> None:
         self._configs = configs
-        self._states = [RunState(status=status)] * len(configs)
-        self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
-        self._columns: list[Segments] = []
-        """Curves of many runs, of which rows are made when they are asked for."""
-        self._params: dict[int, Mapping[str, Array]] = {}
+        self._states = States(len(configs), status)
+        self._seconds: dict[int, float] = {}
+        self._series: dict[str, dict[int, list[Mapping[str, Array]]]] = {CURVE: {}, EVALUATION: {}}
+        self._columns: dict[str, list[Segments | SeriesOfRuns]] = {CURVE: [], EVALUATION: []}
+        """The same of many runs, whose rows are made when they are asked for."""
+        self._params: dict[int, Mapping[int, Mapping[str, Array]]] = {}
+        """What has the parameters of a run."""
         self._snapshots: dict[int, dict[int, Mapping[str, Array]]] = {}
         self._checkpoints: dict[int, Checkpoint | None] = {}
         self.preparations: dict[str, Preparation] = {}
@@ -39,7 +43,7 @@ class MemoryStore:
     def add(self, configs: Sequence[RunConfig]) -> None:
         """Add runs that wait."""
         self._configs = [*self._configs, *configs]
-        self._states += [RunState(status=Status.WAITING)] * len(configs)
+        self._states.extend(States(len(configs)))
 
     def commit(
         self,
@@ -52,57 +56,64 @@ class MemoryStore:
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
     ) -> None:
         """Keep what was recorded since the last commit."""
-        if isinstance(curves, Segments):
-            self._columns.append(curves)
-            curves = NONE
-        for kind, segments in (("curve", curves), ("evaluation", evaluations)):
-            for run, columns in segments.items():
-                self._segments.setdefault((kind, run), []).append(columns)
-        for run, state in states.items():
-            self._states[run] = state
-        self._params.update(params)
+        for kind, series in ((CURVE, curves), (EVALUATION, evaluations)):
+            if isinstance(series, Segments | SeriesOfRuns):
+                self._columns[kind].append(series)
+                continue
+            for run, columns in series.items():
+                self._series[kind].setdefault(run, []).append(columns)
+        if isinstance(states, StatesOfRuns) and states.seconds is None:
+            self._states.put(states.runs, states.states)
+        else:
+            for run, state in states.items():
+                self._states[run] = state
+                if state.seconds is not None:
+                    self._seconds[run] = state.seconds
+        self._params.update(dict.fromkeys(params, params))
         for run, taken in snapshots.items():
             self._snapshots.setdefault(run, {}).update(taken)
         self._checkpoints.update(checkpoints)
 
     def columns(self, runs: Sequence[int]) -> PackColumns | None:
-        """Return all that runs have left, as those of these numbers; None where they are few, or not alike.
+        """Return all that runs have left, as those of these numbers.
 
-        All of them have ended.
+        None where they are few or not alike, where one has failed, or has not ended.
         """
-        lanes, states = range(len(self._states)), States.of(self._states)
-        params = [self._params.get(lane, {}) for lane in lanes]
-        named = {name: [each[name] for each in params if name in each] for name in params[0]}
-        is_alike = all(each.keys() == named.keys() for each in params)
-        evaluations = CurveColumns.joined([self.evaluations(lane) for lane in lanes]) if is_alike else None
-        if (
-            len(lanes) < LEAST_LANES
-            or states.are(Status.FAILED).any()
-            or self._snapshots
-            or evaluations is None
-        ):
+        states, size = self._states, len(self._states)
+        is_few = size < LEAST_LANES or self._snapshots
+        if is_few or states.are(Status.FAILED).any() or not states.ended.all():
             return None
-        series = {CURVE: Segments.joined(self._columns, len(lanes)), EVALUATION: evaluations}
-        found = PackColumns(runs, states, series, {name: np.stack(of) for name, of in named.items()})
-        return found if found.nbytes <= MOST_BYTES * len(lanes) else None
+        series: dict[str, CurveColumns] = {}
+        for kind, parts in self._columns.items():
+            joined = CurveColumns.of_parts([(each.runs, each.joined()) for each in parts], size)
+            if joined is None:
+                return None
+            series[kind] = joined
+        left = {id(each): each for each in self._params.values() if isinstance(each, ParamsOfRuns)}
+        params = ParamsOfRuns.joined([*left.values()], size)
+        if params is None:
+            return None
+        found = PackColumns(runs, states.copy(), series, params)
+        return found if found.nbytes <= MOST_BYTES * size else None
 
     def run(self, run: int) -> RunRecord:
-        config, state = self._configs[run], self._states[run]
-        return RunRecord.of(run, config.seed, config.to_dict(), state)
+        config = self._configs[run]
+        return RunRecord.of(run, config.seed, config.to_dict(), self.state(run))
 
     def state(self, run: int) -> RunState:
-        return self._states[run]
+        return replace(self._states[run], seconds=self._seconds.get(run))
 
-    def states(self) -> list[RunState]:
-        return list(self._states)
+    def states(self) -> States:
+        """Return the states of all runs."""
+        return self._states.copy()
 
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``."""
-        return self._joined("curve", run)
+        return self._joined(CURVE, run)
 
     def evaluations(self, run: int = 0) -> dict[str, Array]:
         """Return a run's evaluations, each ``[n]``."""
-        return self._joined("evaluation", run)
+        return self._joined(EVALUATION, run)
 
     def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
         """Yield each run that was evaluated by all of these metrics, and its evaluations."""
@@ -113,11 +124,11 @@ class MemoryStore:
 
     def seconds(self) -> dict[int, float | None]:
         """Return how long runs took; None for those that shared a pack."""
-        return {run: state.seconds for run, state in enumerate(self._states)}
+        return {run: self._seconds.get(run) for run in range(len(self._states))}
 
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's final parameters by name."""
-        return dict(self._params.get(run, {}))
+        return dict(self._params.get(run, {run: NONE})[run])
 
     def snapshot_steps(self, run: int = 0) -> list[int]:
         """Return the steps whose parameters a run has kept."""
@@ -131,12 +142,11 @@ class MemoryStore:
         """Return a run's latest checkpoint; None without one."""
         return self._checkpoints.get(run)
 
-    def _joined(self, kind: str, run: int) -> dict[str, Any]:
-        segments = self._segments.get((kind, run), [])
-        if len(segments) == 1 and kind != "curve":
-            return dict(segments[0])
-        if kind == "curve":
-            segments = [*(each[run] for each in self._columns if run in each), *segments]
-        return {
-            name: np.concatenate([segment[name] for segment in segments]) for name in (segments or [{}])[0]
-        }
+    def _joined(self, kind: str, run: int) -> dict[str, Array]:
+        parts = [
+            *(each[run] for each in self._columns[kind] if run in each),
+            *self._series[kind].get(run, []),
+        ]
+        if len(parts) == 1 and kind == EVALUATION:
+            return dict(parts[0])
+        return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}

@@ -15,6 +15,8 @@ from optrun.training.segments import Segments, lane_of
 BYTES = 1 << 26
 """Approximate size of the buffers; when they are full, a commit is due."""
 
+NEVER = int(np.iinfo(np.int64).max)
+
 
 class Recorder:
     """Keeps a row of metrics `[B]` for each recorded step."""
@@ -56,9 +58,9 @@ class Recorder:
         self._is_on_device = pack.arrays.is_on_device
         self._on_device: list[tuple[str, int, Array]] = []
         """Values `[B]` still on the device, with their column and row."""
-        self._ended: dict[int, int] = {}
+        self._ended = np.full(pack.lanes, NEVER)
         """The number of rows of each ended lane."""
-        self._last: dict[int, int] = {}
+        self._last = np.full(pack.lanes, NEVER)
         """The last step of each ended lane; a lane makes no update at its last step."""
         self._awaits_update = False
         if self._of_update:
@@ -121,19 +123,18 @@ class Recorder:
                     self._columns[name][rows] = group[hyperparameter]
         self._used += len(steps)
 
-    def end(self, lanes: Sequence[int], t: int) -> None:
+    def end(self, lanes: Sequence[int] | Array, t: int) -> None:
         """End the curves of lanes with step t."""
         rows = int(np.searchsorted(self._steps[: self._used], t, "right"))
-        self._last.update(dict.fromkeys(lanes, t))
-        self._ended.update(dict.fromkeys(lanes, rows))
+        self._last[lanes], self._ended[lanes] = t, rows
 
-    def take(self, runs: Sequence[int] | None = None) -> Segments:
+    def take(self, runs: Sequence[int] | Array | None = None) -> Segments:
         """Return and clear the rows since the last call, by the runs of the lanes, or by these."""
         self._fetch()
         steps, columns, used = self._steps, self._columns, self._used
         taken = {name: values[:used] for name, values in columns.items()}
         runs = range(self._pack.lanes) if runs is None else runs
-        segments = Segments(runs, steps[:used], taken, self._deferred, self._ended if used else {})
+        segments = Segments(runs, steps[:used], taken, self._deferred, np.minimum(self._ended, used))
         # The returned rows are views of these buffers, so later rows need new ones.
         self._steps, self._columns = (
             np.empty_like(steps),
@@ -142,7 +143,7 @@ class Recorder:
         self._used = 0
         self._constants.clear()
         self._deferred = {}
-        self._ended = dict.fromkeys(self._ended, 0)
+        self._ended[self._ended < NEVER] = 0
         return segments
 
     def rows(self, lane: int) -> Mapping[str, Array]:
@@ -166,7 +167,7 @@ class Recorder:
         return found
 
     def _rows_of(self, lane: int) -> int:
-        return self._ended.get(lane, self._used)
+        return min(int(self._ended[lane]), self._used)
 
     def _measured(self, cls: type[CurveMetric]) -> Callable[[], Array]:
         params = self._pack.params
@@ -226,7 +227,7 @@ class Recorder:
 
     def _mask_ended(self, row: int) -> None:
         """Set the metrics of the update of ended lanes to NaN: a lane makes no update at its last step."""
-        ended = [lane for lane, t in self._last.items() if t <= self._steps[row]]
+        ended = self._last <= self._steps[row]
         for name in self._of_update:
             self._columns[name][row, ended] = np.nan
 

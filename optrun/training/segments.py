@@ -1,7 +1,6 @@
 """Rows of many lanes as columns, of which a lane's rows are made when they are asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels.deferred import Deferred
 from optrun.store.curve_columns import CurveColumns
+from optrun.training.of_runs import OfRuns
 
 TOGETHER = 64
 """Lanes whose rows are made at once: they are beside each other in memory."""
@@ -17,77 +17,44 @@ Parts = Mapping[str, Sequence[tuple[slice, Deferred]]]
 """Of some columns the rows whose values are deferred."""
 
 
-class Segments(Mapping[int, Mapping[str, Array]]):
+class Segments(OfRuns[Mapping[str, Array]]):
     """The rows of runs since the last commit: of each its columns ``[n]`` by name, ``step`` among them.
 
-    ``columns`` are ``[n, B]``, of which lanes that have ended use the first rows only.
+    ``columns`` are ``[n, B]``, of which each lane has as many of the first rows as ``counts`` ``[B]`` tells.
     """
 
     def __init__(
         self,
-        runs: Sequence[int],
+        runs: Sequence[int] | Array,
         steps: Array,
         columns: Mapping[str, Array],
         deferred: Parts,
-        ended: Mapping[int, int],
+        counts: Array,
     ) -> None:
-        self._steps, self._columns, self._deferred = steps, columns, deferred
-        rows = len(steps)
-        self._lanes = {run: lane for lane, run in enumerate(runs) if ended.get(lane, rows)}
-        self._ended = ended
+        self._lanes = np.flatnonzero(counts)
+        super().__init__(np.asarray(runs, np.int64)[self._lanes])
+        self._steps, self._columns, self._deferred, self._counts = steps, columns, deferred, counts
         self._made: tuple[int, Mapping[str, Array]] = -1, {}
 
-    def __getitem__(self, run: int) -> Mapping[str, Array]:
-        lane = self._lanes[run]
+    def at(self, place: int) -> Mapping[str, Array]:
+        lane = int(self._lanes[place])
         number, place = divmod(lane, TOGETHER)
         if self._made[0] != number:
             self._made = number, self._of_lanes(slice(number * TOGETHER, (number + 1) * TOGETHER))
-        own = self._ended.get(lane, len(self._steps))
+        own = int(self._counts[lane])
         columns = {name: values[place, :own] for name, values in self._made[1].items()}
         return {"step": self._steps[:own], **columns}
 
-    def __contains__(self, run: object) -> bool:
-        return run in self._lanes
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._lanes)
-
-    def __len__(self) -> int:
-        return len(self._lanes)
-
-    @staticmethod
-    def joined(parts: "Sequence[Segments]", size: int) -> CurveColumns:
-        """Return the rows of the runs 0 … size - 1, of which each part has the next ones of some runs."""
-        counts = np.zeros(size, np.int64)
-        for each in parts:
-            counts[each._runs] += each._rows
-        placed, total = np.cumsum(counts) - counts, int(counts.sum())
-        columns: dict[str, Array] = {}
-        for each in parts:
-            lanes = np.fromiter(each._lanes.values(), np.int64, len(each._lanes))
-            rows = np.arange(len(each._steps))
-            is_own = rows < each._rows[:, None]
-            places = (placed[each._runs][:, None] + rows)[is_own]
-            all_lanes = slice(0, max((of.shape[1] for of in each._columns.values()), default=0))
-            of_lane = {name: values[lanes] for name, values in each._of_lanes(all_lanes).items()}
-            steps = np.broadcast_to(each._steps, is_own.shape)
-            for name, values in {"step": steps, **of_lane}.items():
-                if name not in columns:
-                    columns[name] = np.empty(total, np.int64 if name == "step" else np.float64)
-                columns[name][places] = values[is_own]
-            placed[each._runs] += each._rows
-        return CurveColumns(counts, columns)
-
-    @cached_property
-    def _runs(self) -> Array:
-        """The runs that have rows."""
-        return np.fromiter(self._lanes, np.int64, len(self._lanes))
-
-    @cached_property
-    def _rows(self) -> Array:
-        """How many rows these have."""
-        rows = len(self._steps)
-        return np.array([self._ended.get(lane, rows) for lane in self._lanes.values()], np.int64)
+    def joined(self) -> CurveColumns:
+        """Return the rows of the runs, one run after another."""
+        counts, of_lane = self._counts[self._lanes], self._of_lanes(slice(0, len(self._counts)))
+        is_own = np.arange(len(self._steps)) < counts[:, None]
+        whole = {"step": np.broadcast_to(self._steps, is_own.shape)}
+        for name, values in of_lane.items():
+            whole[name] = values if len(self._lanes) == len(values) else values[self._lanes]
+        if is_own.all():
+            return CurveColumns(counts, {name: values.reshape(-1) for name, values in whole.items()})
+        return CurveColumns(counts, {name: values[is_own] for name, values in whole.items()})
 
     def _of_lanes(self, lanes: slice) -> dict[str, Array]:
         """Return the columns of some lanes ``[k, n]``."""

@@ -150,7 +150,7 @@ class Stopping:
     def _shown(self, value: float) -> str:
         return f"{self._observed} is {-value if self._is_higher_better else value:g}"
 
-    def may_end(self, lanes: Sequence[int], figures: Mapping[str, Array]) -> Array:
+    def may_end(self, lanes: Array, figures: Mapping[str, Array]) -> Array:
         """Return of which lanes `final_status` may be another one than completed."""
         if self._stop.target is not None:
             return np.ones(len(lanes), bool)
@@ -195,7 +195,7 @@ class Stopping:
             return f"{words}, more than {factor:g} (the first is {first:g})"
         return f"{words}, more than {factor:g} times the first, {first:g}"
 
-    def end(self, lanes: Sequence[int]) -> None:
+    def end(self, lanes: Sequence[int] | Array) -> None:
         """Stop checking lanes."""
         self.running -= int(np.count_nonzero(self.alive[lanes]))
         self.alive[lanes] = False

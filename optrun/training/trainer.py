@@ -17,7 +17,7 @@ from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import join_checkpoints
 from optrun.training.lane_tracker import LaneTracker
 from optrun.training.pack import Pack
-from optrun.training.sink import EndsSink, Sink
+from optrun.training.sink import Sink
 
 REPORT_SECONDS = 0.1
 
@@ -67,8 +67,6 @@ class Trainer:
         config = pack.configs[0]
         self._lanes = LaneTracker(pack)
         self._sink = _GuardedSink(sink)
-        is_whole = config.evaluate.every is None and not config.stop.restore_best
-        self._ends = sink if is_whole and isinstance(sink, EndsSink) else None
         self._observe = observe
         self._observer_error: BaseException | None = None
         self._interrupted = interrupted
@@ -188,9 +186,6 @@ class Trainer:
     def _commit(self, t: int, status: Status, *, pausing: bool = False, evaluating: bool = False) -> None:
         now = time.monotonic()
         seconds = self._seconds(now)
-        if self._ends is not None:
-            self._lanes.results.commit_ends(self._ends)
-            return
         self._lanes.results.commit(self._sink, t, seconds, status, pausing=pausing, evaluating=evaluating)
         self._saved = now
 

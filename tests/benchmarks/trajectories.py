@@ -134,8 +134,8 @@ def configs_of(*, recorded: bool) -> list[RunConfig]:
 class Ends(MemoryStore):
     """Keeps no more than how runs have ended, as a map does."""
 
-    def end(self, *ends: Any) -> None:
-        self.ends = ends
+    def commit(self, *, states: Any, params: Any, **_: Any) -> None:
+        self.ends = states, params
 
 
 def ours(*, recorded: bool) -> Measured:

@@ -13,7 +13,8 @@ from optrun.config.map import load_map
 from optrun.plots.look import COLOURS
 from optrun.plots.map_figure import map_figure
 from optrun.store import Status
-from optrun.sweeps.map_file import CODES, STATUSES, Pixels
+from optrun.store.states import CODES, STATUSES
+from optrun.sweeps.map_file import Pixels
 from optrun.sweeps.maps import MapPlan
 from tests.cli.looking import call
 
@@ -51,7 +52,7 @@ def test_a_map_is_a_picture_and_its_numbers(file, call):
     np.testing.assert_allclose(found["y"], np.linspace(-4, 4, 4), rtol=1e-11)
     assert found["value"].shape == found["status"].shape == (4, 6)
     assert set(found["statuses"][found["status"]].ravel()) == {"completed"}
-    assert list(found["statuses"]) == STATUSES
+    assert list(found["statuses"]) == list(STATUSES)
     config = json.loads(str(found["config"]))
     assert config["problem"] == {"name": "himmelblau", "start": [0.0, 0.0]}  # the usual start, written out
     assert config["map"]["x"] == {"problem.start.0": {"linspace": [-4, 4, 6]}}

@@ -19,7 +19,8 @@ from optrun.plots.look import Look, matplotlib_in_style
 from optrun.plots.map_figure import map_figure
 from optrun.store import Status
 from optrun.store.directory import write_output
-from optrun.sweeps.map_file import STATUSES, Pixels
+from optrun.store.states import STATUSES
+from optrun.sweeps.map_file import Pixels
 from optrun.sweeps.map_sink import MINIMUM
 from optrun.sweeps.maps import MapPlan, draw_map
 from optrun.training.interrupt import interruptible

@@ -173,14 +173,14 @@ class Work:
         lanes = len(self.configs)
         if reason and lanes > 1:
             return []
+        if not reason and self.runs is not None and (columns := memory.columns(self.runs)) is not None:
+            return Ended(columns)
         states = [memory.state(lane) for lane in range(lanes)]
         if reason and not states[0].status.final:
             states = [failed(reason)]
         living = [state for state in states if not state.status.final]
         if any(state.steps <= self.start for state in living):
             return self.unchanged()
-        if self.runs is not None and not living and (columns := memory.columns(self.runs)) is not None:
-            return Ended(columns)
         end = math.inf if self.until is None else self.until
         return [
             replace(
@@ -224,7 +224,7 @@ class Work:
             if self.checkpoints is not None:
                 trainer.resume(self.checkpoints)
             trainer.run()
-            if any(not state.status.final for state in memory.states()):
+            if not memory.states().ended.all():
                 _paused[get_ident()] = self.configs[0], pack.problem
                 if interrupted():  # asked after it is kept, so that none is left that comes as the sweep ends
                     _paused.pop(get_ident(), None)
