@@ -114,18 +114,14 @@ def _of_sum(x: Range, y: Range) -> float:
     return min(x.least, y.least) * 2.0**-53
 
 
-def _are_positive(x: Range, y: Range) -> bool:
-    return float(x.low.min()) >= 0 < float(y.low.min())
-
-
 def _mul(x: Range, y: Range) -> Range:
-    if _are_positive(x, y):
+    if x.low.min() >= 0 <= y.low.min():
         return _hull([x.low * y.low, x.high * y.high], x.least * y.least)
     return _hull([a * b for a, b in product((x.low, x.high), (y.low, y.high))], x.least * y.least)
 
 
 def _div(x: Range, y: Range) -> Range:
-    if _are_positive(x, y):
+    if x.low.min() >= 0 < y.low.min():
         return _hull([x.low / y.high, x.high / y.low], x.least / float(y.high.max()))
     quotients = [a / b for a, b in product((x.low, x.high), (y.low, y.high))]
     crosses = (y.low <= 0) & (y.high >= 0)

@@ -98,9 +98,13 @@ class LaneTracker:
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
 
+    def makes_leaps(self, t: int) -> bool:
+        """Whether steps from t on are to be made at once, for which the pack is then ready."""
+        return self._leaps is not None and self._leaps.is_worth(self.pack.steps - t)
+
     def next_due(self, t: int, stop: int) -> int:
         """Return the first step from t on that has to be observed, at most ``stop``; t where each has to be."""
-        if self._leaps is None or not self._leaps.is_worth(self.pack.steps - t):
+        if not self.makes_leaps(t):
             return t
         room = t + -t % self.recorder.every + self.recorder.room * self.recorder.every
         return min(room, self.evaluations.next_due(t, stop), self._snapshots.next_due(t, stop))
