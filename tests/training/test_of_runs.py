@@ -54,6 +54,7 @@ def test_runs_have_parameters_of_their_own_names():
     more = {"average/x": np.array([[0.0], [5.0]])}
     mixed = ParamsOfRuns([6, 2], {"x": np.array([[1.0], [2.0]])}, more, np.array([False, True]))
     assert lists(mixed) == {6: {"x": [1.0]}, 2: {"x": [2.0], "average/x": [5.0]}}
-    assert mixed.columns is None and ParamsOfRuns.joined([mixed], 2) is None
+    assert mixed.columns is None
+    assert ParamsOfRuns.joined([mixed], 2) is None
     plain = [ParamsOfRuns([run], {"x": np.array([[float(run)]])}, {}, np.zeros(1, bool)) for run in (1, 0)]
     assert ParamsOfRuns.joined(plain, 2)["x"].tolist() == [[0.0], [1.0]]
