@@ -6,7 +6,9 @@ changes no result when, or whether, the one takes over from the other.
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
@@ -63,7 +65,11 @@ class AutoEngine:
             return False
         work = instructions * (lanes + CALL)
         _work[loop] += work
-        return _work[loop] + steps * work >= THRESHOLD and self._tried(self._numba.proven) is not None
+        is_enough = _work[loop] + steps * work * _alike.get() >= THRESHOLD
+        if not is_enough or self._tried(self._numba.proven) is None:
+            return False
+        _work[loop] += steps * work  # which is not counted step by step
+        return True
 
     def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
         """Return the function that makes the steps of a stretch."""
@@ -118,6 +124,17 @@ class AutoEngine:
             return None
 
 
+@contextmanager
+def first_of(packs: float) -> Iterator[None]:
+    """Within the block, have loops expect their work to come so many times in this process."""
+    token = _alike.set(packs)
+    try:
+        yield
+    finally:
+        _alike.reset(token)
+
+
+_alike = ContextVar("alike", default=1.0)
 _failures: list[MissingExtraError] = []
 """What Numba raised in this process, which does not try again."""
 _work: Counter[str] = Counter()

@@ -1,6 +1,7 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -138,6 +139,7 @@ class _Course:
         for number, group in enumerate(self._groups):
             for run in group.runs:
                 group_of[run] = number
+        begin_in = Counter(group_of[run] for run in wanted if waiting[run])
         # A pack that has paused goes on at once: reading its checkpoints takes as long as writing them.
         paused: dict[int, Checkpoint | None] = {}
 
@@ -148,12 +150,16 @@ class _Course:
                     waiting[run] = False
                 self._begin_runs(begun)
             configs = plan.configs_of(pack)
-            identity = self._groups[group_of[pack[0]]].identity.part(plan.documents[pack[0]])
+            number = group_of[pack[0]]
+            begin_in[number] -= len(begun)
+            packs = 1 + begin_in[number] / len(pack) / how.split
+            identity = self._groups[number].identity.part(plan.documents[pack[0]])
             if self._writer.states.steps[np.asarray(pack)].any():
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
-                return Work(configs, until, checkpoints, identity=identity)
+                return Work(configs, until, checkpoints, identity=identity, packs=packs)
             is_stored = until is None and isinstance(self._results, Store)
-            return Work(configs, until, runs=pack if is_stored else None, identity=identity)
+            runs = pack if is_stored else None
+            return Work(configs, until, runs=runs, identity=identity, packs=packs)
 
         dispatch = Dispatch(
             work_of,

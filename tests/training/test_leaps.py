@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import optrun
 from optrun.config import from_mapping
 from optrun.kernels import auto_engine
 from optrun.kernels.numba import engine
@@ -13,6 +14,7 @@ from optrun.optim import Optimizer, group_update
 from optrun.optim.rule import flags_of
 from optrun.registry import optimizers
 from optrun.selftest import examples
+from optrun.sweeps.plan import width
 from optrun.training import lane_tracker, trainer
 from optrun.training.leaps import OF_RULE, Leaps, leaps_of
 from optrun.training.memory_store import MemoryStore
@@ -273,6 +275,27 @@ def test_it_leaps_where_there_was_and_will_be_work_enough(monkeypatch, without_c
     then, other, leaps = made(chosen, monkeypatch)
     assert steps_of(leaps) == STEPS - 2  # the first and the last one are made by themselves
     assert before == then == other
+
+
+@pytest.mark.parametrize("share", [3.5, 2.5])
+def test_the_first_pack_of_a_sweep_leaps_where_all_of_them_are_work_enough(
+    share, monkeypatch, without_compiler
+):
+    config = configs(engine="auto", lanes=1)[0].to_dict()
+    work = (len(Pack(configs()).problem.elements.listing.instructions) + 2 * OF_RULE) * (1 + auto_engine.CALL)
+    monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
+    monkeypatch.setattr(auto_engine, "THRESHOLD", share * STEPS * work)
+    monkeypatch.setattr(width, "MAX_LANES", 1)
+    leapt, make = [], Leaps.make
+
+    def noted(self, *given):
+        leapt.append(float(self._pack.optimizer.param_groups[0]["initial_lr"]))
+        return make(self, *given)
+
+    monkeypatch.setattr(Leaps, "make", noted)
+    rates = [0.01, 0.02, 0.03]
+    optrun.sweep({**config, "sweep": {"parameters": {"optimizer.lr": rates}}}, save=False)
+    assert leapt == (rates if share < 3 else [])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import overload
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import ChangedError, MissingExtraError, RunFailedError
+from optrun.kernels.auto_engine import first_of
 from optrun.plugin_code import reason_of, traceback_of
 from optrun.problems import Problem
 from optrun.registry import problems
@@ -113,6 +114,8 @@ class Work:
     """After how long the lanes pause, where the config does not say that they do so earlier."""
     spent: float = 0.0
     """How many seconds of this attempt were before it paused."""
+    packs: float = 1.0
+    """About how many packs like this one its process executes, it among them."""
 
     def unchanged(self) -> list[Result]:
         """Return the results of lanes that make no step."""
@@ -223,7 +226,8 @@ class Work:
             )
             if self.checkpoints is not None:
                 trainer.resume(self.checkpoints)
-            trainer.run()
+            with first_of(self.packs):
+                trainer.run()
             if not memory.states().ended.all():
                 _paused[get_ident()] = self.configs[0], pack.problem
                 if interrupted():  # asked after it is kept, so that none is left that comes as the sweep ends
