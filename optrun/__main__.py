@@ -8,13 +8,18 @@ def main() -> None:
     # Every worker process of a sweep imports what its parent was started with: the command line is not for them.
     from optrun.cli.app import main as run
 
-    # Modules and the configs of thousands of runs are no garbage, and would be searched for it again and again.
-    gc.set_threshold(100_000)
+    # Modules and the configs of thousands of runs are no garbage, and would be searched for it again and again;
+    # what a command imports is 120,000 objects.
+    gc.set_threshold(300_000)
     try:
         run()
     finally:
         gc.freeze()  # what is left goes with the process: it need not be searched once more
 
+
+# Python keeps frames in blocks of 16 KiB; where calls cross the end of one it takes and gives back the next, thousands
+# of times in imports and loops that happen to be there. So large a frame has a block with room for all that follow.
+main.__code__ = main.__code__.replace(co_stacksize=1 << 17)
 
 if __name__ == "__main__":
     main()

@@ -46,7 +46,7 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """A command that needs NumPy, as all do but the guide."""
+    """A command whose arguments may be names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; an error for a value that is none of an option's names the one that is meant."""
@@ -55,13 +55,6 @@ class _Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = _with_hint(error.message)
             raise
-
-    def invoke(self, ctx: Any) -> Any:
-        # Imported from deep within other imports, NumPy's own can reach the end of a block of Python's stack of
-        # frames, which is then taken and given back a thousand times over: 40 ms of 350.
-        import numpy  # noqa: F401
-
-        return super().invoke(ctx)
 
 
 def _with_hint(message: str) -> str:
