@@ -15,7 +15,7 @@ from optrun.config.model.run import RunConfig
 from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
 from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import fold, nearest
-from optrun.registry import SECTIONS, tuples_of
+from optrun.registry import DECAY, SECTIONS, TRANSFORMS, tuples_of
 
 _FORMS: Mapping[Path, str] = {
     ("seeds",): "{init: 0, data: seed}",
@@ -148,6 +148,8 @@ def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Model):
             for key in info.annotation.known_keys():
                 homes[fold(key)].append(f"{section}.{key}")
+    for kind in (*TRANSFORMS, DECAY):
+        homes[fold(kind)].append(f"optimizer.{kind}")
     for section in SECTIONS:
         if cls := class_of(section, data.get(section)):
             for key in (*cls.options(), *tuples_of(cls)):

@@ -418,13 +418,18 @@ class Optimizer(Rule):
         own = type(self).__name__
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
             raise ConfigError(f"{own}: the rule of a group is a class (got {brief(rule)})", field="rule")
-        for each in (rule, type(self)):
+        self.check_beside(rule)
+        return rule
+
+    @classmethod
+    def check_beside(cls, rule: type[Rule]) -> None:
+        """Raise ConfigError if a group has another rule and one of the two has to be alone, which its field tells."""
+        for each, field in ((rule, "rule"), (cls, "name")):
             if (each.needs_closure and not each.probe()) or each.average or not each.traced:
                 what = "averages the parameters" if each.average else "evaluates the loss itself"
                 what = what if each.traced else "is of another library"
-                said = f"{own}: {each.__name__} {what}, so that it goes with no other rule"
-                raise ConfigError(said, field="rule")
-        return rule
+                said = f"{cls.__name__}: {each.__name__} {what}, so that it goes with no other rule"
+                raise ConfigError(said, field=field)
 
     def _update_of(self, rule: type[Rule], group: ParamGroup) -> Update:
         buffers = self._buffers.setdefault(rule, StateBuffers(rule, self.params))

@@ -83,7 +83,7 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
     with section("optimizer", chosen.name):
         groups: list[dict[str, Any]] = [
             {"params": group.params}
-            | ({"rule": optimizers.find(group.name)} if group.name else {})
+            | ({"rule": _rule_of_group(chosen.name, group.name, index)} if group.name else {})
             | part_of(configs, lambda each, index=index: each.optimizer.param_groups[index].options)  # type: ignore[misc]
             for index, group in enumerate(chosen.param_groups)
         ]
@@ -95,6 +95,19 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
                 raise ConfigError(str(error), field=f"param_groups.{index}.params") from error
         rest = [name for name in names if name not in taken]
         return [{"params": rest}, *groups] if rest else groups
+
+
+def _rule_of_group(name: str, other: str, index: int) -> type[Optimizer]:
+    """Return the other rule that a group has; ConfigError, with the place of the one to blame, if it cannot."""
+    own: type[Optimizer] = optimizers.find(name)
+    rule: type[Optimizer] = optimizers.find(other)
+    if rule is not own:
+        try:
+            own.check_beside(rule)
+        except ConfigError as error:
+            place = f"param_groups.{index}.name" if error.field == "rule" else error.field
+            raise ConfigError(str(error), field=place) from error
+    return rule
 
 
 def parameters_of(

@@ -136,6 +136,9 @@ MISTAKES = {
     "problem: bowl\noptimizer: {name: SGD, param_groups: [{params: a, nesterov: ▸true}]}\nsteps: 1": [
         "optimizer.param_groups.0.nesterov: needs momentum",
     ],
+    "problem: bowl\noptimizer: {name: SGD, param_groups: [{params: a, ▸wrap: [Lookahead]}]}\nsteps: 1": [
+        "optimizer.param_groups.0.wrap: unknown key. Did you mean 'optimizer.wrap'?",
+    ],
     "problem: {name: net, data: d, hidden: ▸64}\noptimizer: SGD\nsteps: 1": [
         "problem.hidden: must be a list (got 64); a list is written [64]",
     ],

@@ -198,3 +198,15 @@ def test_a_groups_parameters_lie_side_by_side():
     ]
     assert list(pack.params) == [*groups[0], *groups[1]]
     assert [group["lr"] for group in pack.optimizer.param_groups] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "place"), [("SGD", "LBFGS", "param_groups.0.name"), ("ASGD", "SGD", "name")]
+)
+def test_which_rule_has_to_be_alone_is_told_by_its_place(name, other, place):
+    groups = [{"params": "x", "name": other, "gradient": ["Sign"]}]
+    optimizer = {"name": name, "param_groups": groups, "lr": 0.1}
+    config = from_mapping({"problem": "rosenbrock", "optimizer": optimizer, "steps": 1})
+    with pytest.raises(ConfigError, match="goes with no other rule") as caught:
+        Pack([config])
+    assert caught.value.field == f"optimizer.{place}"
