@@ -143,9 +143,8 @@ class Trainer:
         """Yield each step whose loss the host needs, and that loss; narrow the pack when enough lanes have ended."""
         start: int | None = self._start
         while start is not None:
-            self._lanes.makes_leaps(
-                start
-            )  # before the first step, whose coefficients are then those of the next, too
+            # Asked before the first step, whose coefficients are then prepared with those of the next ones.
+            self._lanes.makes_leaps(start)
             steps, start = self._lanes.pack.iterate(start, self._stop, self._leap), None
             for t, loss in steps:
                 self._step = t
