@@ -160,7 +160,7 @@ class _Runs:
         self._config, self._path, self.metric = config, path, metric
         # The path is set by the rates; its value in an override is the one around which these lie.
         others = [text for text in overrides if path_of(text) != path]
-        self._overrides = [*others, "map=null", f"record.every={2**62}", "checkpoint.every=null"]
+        self._overrides = [*others, "map=null", "record.every=null", "checkpoint.every=null"]
         self._precision = float(np.finfo(chosen.dtype).eps)
         watched = chosen.stop.metric is not None or chosen.stop.restore_best or any(observed_figures(chosen))
         if not watched and metric in {FINAL_LOSS, *at_start}:

@@ -257,7 +257,7 @@ def _with_usual_start(config: MapConfig) -> MapConfig:
 
 def _plain(config: RunConfig) -> RunConfig:
     """Return a config that records and keeps no more than the end."""
-    record = config.record.model_copy(update={"every": 2**62, "metrics": ["loss", "lr"], "params": None})
+    record = config.record.model_copy(update={"every": None, "metrics": ["loss", "lr"], "params": None})
     checkpoint = config.checkpoint.model_copy(update={"every": None})
     return config.model_copy(update={"record": record, "checkpoint": checkpoint, "expect": {}})
 

@@ -64,7 +64,7 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
     step = (looks[-1] - looks[first]) / (len(looks) - 1 - first)
     evaluations = 1 + (pack.steps - 1) // config.evaluate.every if config.evaluate.every else 0
     averages = [f"average_{name}" for name in figures] if pack.keeps_average else []
-    rows = [-(-pack.steps // config.record.every), evaluations + 1]
+    rows = [config.record.rows(pack.steps), evaluations + 1]
     made = [min(each, MOST_ROWS) for each in rows]
     return Estimate(
         steps=pack.steps,

@@ -23,7 +23,8 @@ class Recorder:
 
     def __init__(self, pack: Pack) -> None:
         record = pack.configs[0].record
-        self.every = record.every
+        self.every = record.every or NEVER
+        """The number of steps from one row to the next."""
         self._pack = pack
         measured: dict[str, type[CurveMetric]] = {name: metrics.find(name) for name in record.measured}
         groups = list(enumerate(pack.optimizer.param_groups))

@@ -176,3 +176,10 @@ def test_every_groups_rate_is_recorded():
     )
     np.testing.assert_allclose(done.curves["lr"], 0.1 * 0.5 ** (np.arange(50) // 10))
     np.testing.assert_allclose(done.curves["lr.1"], 0.3 * 0.5 ** (np.arange(50) // 10))
+
+
+@pytest.mark.parametrize("record", ["none", {"every": None}])
+def test_nothing_but_the_first_step_is_recorded_where_no_rows_are_asked_for(record):
+    result = run(record=record)
+    assert result.curves["step"].tolist() == [0]
+    assert result.config["record"]["every"] is None

@@ -19,6 +19,7 @@ from optrun.config.model.components import NESTED, TRANSFORMS_OF_GROUPS, Named, 
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import (
+    NOTHING,
     Checkpointing,
     Divergence,
     Evaluate,
@@ -143,6 +144,7 @@ def json_schema() -> Schema:
     definitions["Record"]["properties"]["metrics"]["items"] = {"anyOf": [{"enum": metrics}, _OF_TRANSFORM]}
     definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable_names()
     figures = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
+    properties["record"] = {"anyOf": [properties["record"], {"const": NOTHING}]}
     properties["expect"]["properties"] = figures | {
         SWEEP: _of_sweep({**properties["expect"], "properties": figures})
     }

@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -40,6 +41,9 @@ Count = Annotated[int, Ge(1), INTEGRAL]
 
 MOST_KEPT = 10_000
 """At most so many steps whose parameters are kept."""
+
+NOTHING = "none"
+"""In place of what is recorded: no more than the first step."""
 
 
 def _always_recorded(metrics: list[str]) -> list[str]:
@@ -97,7 +101,9 @@ class Kept(Section):
 class Record(Section):
     """Which metrics are recorded (the loss and the lr always are) and at which steps, and which parameters are kept."""
 
-    every: Annotated[Count, "steps from one row to the next"] = 1
+    every: Annotated[
+        Count | None, "steps from one row to the next; null, or `record: none`, for the first step alone"
+    ] = 1
     metrics: Annotated[
         list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
     ] = Field(default=[], validate_default=True)
@@ -105,6 +111,15 @@ class Record(Section):
         union([_Steps, Kept, type(None)]),  # type: ignore[valid-type]
         "steps before whose update the parameters are kept: a list, or {every: 10}; those of the end always are",
     ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_short(cls, data: Any) -> Any:
+        return {"every": None} if data == NOTHING else data
+
+    def rows(self, steps: int) -> int:
+        """Return how many rows so many steps have."""
+        return -(-steps // self.every) if self.every else 1
 
     def kept(self, steps: int) -> Sequence[int]:
         """Return the steps of so many before whose update the parameters are kept, in order."""

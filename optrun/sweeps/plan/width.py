@@ -50,7 +50,7 @@ def _more_bytes(pack: Pack) -> int:
     groups = len(optimizer.param_groups)
     record = config.record
     columns = 2 + len(record.measured) + groups * len(record.hyperparameters)
-    numbers = math.ceil(pack.steps / config.record.every) * columns
+    numbers = record.rows(pack.steps) * columns
     if config.evaluate.every:
         figures = FEW_FIGURES * (1 + pack.keeps_average)
         numbers += math.ceil(pack.steps / config.evaluate.every) * (1 + figures)
