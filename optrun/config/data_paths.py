@@ -32,9 +32,11 @@ def resolved_path(value: Any, place: Place) -> Any:
 
 def swept_paths(path: str, node: YamlNode) -> Any:
     """Return what a path of the config is swept over, as plain values in which paths of data are absolute."""
-    names = {name for each in problems for name in path_options(problems.find(each))}
     section, _, option = path.partition(".")
-    if section != "problem" or (option and option not in names):
+    if section != "problem":
+        return node.plain()
+    names = {name for each in problems for name in path_options(problems.find(each))}
+    if option and option not in names:
         return node.plain()
     return _resolved(node, names, is_path=bool(option))
 

@@ -70,13 +70,14 @@ def write_csv(store: Store, run: int = 0) -> None:
         replace_file(store.path / METRICS, lambda stream: stream.writelines(lines))
 
 
-def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_summary(store: Store, columns: Sequence[tuple[str, Iterable[Any]]]) -> None:
     """Have summary.csv hold one row per run: it is written where it differs, whole or not at all."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(inert, columns))
+    writer.writerow(inert(name) for name, _ in columns)
     known = lru_cache(1 << 16)(inert)
-    writer.writerows([known(cell) if type(cell) is str else cell for cell in row] for row in rows)
+    cells = ([known(cell) if type(cell) is str else cell for cell in column] for _, column in columns)
+    writer.writerows(zip(*cells, strict=True))
     path, content = store.path / SUMMARY, text.getvalue().encode()
     with store_errors(store.path):
         if not path.is_file() or path.read_bytes() != content:

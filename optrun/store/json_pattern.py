@@ -11,6 +11,7 @@ class JsonPattern:
 
     def __init__(self, pieces: Sequence[str], order: Sequence[int]) -> None:
         self.pieces, self.order = pieces, order
+        self._form = "%s".join(piece.replace("%", "%%") for piece in pieces)
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -25,11 +26,7 @@ class JsonPattern:
     def text(self, numbers: Sequence[int | float]) -> str:
         """Return the text that JSON has with these numbers, which are finite."""
         # `repr` is what Python's encoder writes for an int or a float.
-        filled = [repr(numbers[place]) for place in self.order]
-        return (
-            "".join([part for pair in zip(self.pieces, filled, strict=False) for part in pair])
-            + self.pieces[-1]
-        )
+        return self._form % tuple([repr(numbers[place]) for place in self.order])
 
 
 _MARK = re.compile(re.escape(json.dumps("\0")[:-1]) + r"([0-9]+)" + re.escape(json.dumps("\0")[1:]))

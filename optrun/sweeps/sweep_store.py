@@ -1,6 +1,6 @@
 """What the store of a sweep holds beside results: its plan, the decisions at rungs, a summary."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
@@ -325,20 +325,16 @@ def summarise(plan: Plan, store: Store, states: States) -> None:
     texts: dict[str, str] = {}  # YAML takes 0.2 ms for a mapping, which thousands of settings may share
     settings = plan.told if isinstance(plan.told, SettingColumns) else SettingColumns.of(plan.settings)
     paths, repeats = settings.paths, range(plan.repeats)
-    of_settings = (
-        [("" if value is MISSING else _cell(value, texts)) for value in settings.values(path)]
-        for path in paths
-    )
-    swept = ((cell for cell in column for _ in repeats) for column in of_settings)
-    figures = list(dict.fromkeys([*states.names, *states.derived]))
-    values = ([None if isnan(value) else value for value in states.shown(name).tolist()] for name in figures)
-    statuses = (str(STATUSES[code]) for code in states.codes)
+    columns: list[tuple[str, Iterable[Any]]] = [("run", range(len(states)))]
+    for path in paths:
+        own = ["" if value is MISSING else _cell(value, texts) for value in settings.values(path)]
+        columns.append((path, [cell for cell in own for _ in repeats]))
+    columns += [("seed", plan.seeds()), ("status", (str(STATUSES[code]) for code in states.codes))]
     # Where steps are swept, those that a run has made are another column.
-    steps = "steps_made" if "steps" in paths else "steps"
-    rows = zip(
-        range(len(states)), *swept, plan.seeds(), statuses, states.steps.tolist(), *values, strict=True
-    )
-    write_summary(store, ["run", *paths, "seed", "status", steps, *figures], rows)
+    columns.append(("steps_made" if "steps" in paths else "steps", states.steps.tolist()))
+    for name in dict.fromkeys([*states.names, *states.derived]):
+        columns.append((name, [None if isnan(value) else value for value in states.shown(name).tolist()]))
+    write_summary(store, columns)
 
 
 def _cell(value: Any, texts: dict[str, str]) -> Any:

@@ -11,6 +11,7 @@ from optrun.cli.text.console import console
 from optrun.cli.text.tables import Column, TableLayout
 from optrun.config.yaml.writer import inline, rounded, told_apart
 from optrun.errors import printable
+from optrun.store.setting_columns import SettingColumns
 
 DIGITS, FEWER, ALL = 6, (5, 4, 3), 17
 """The significant digits of numbers: usual, on narrow terminals (tried in this order), and all."""
@@ -32,11 +33,9 @@ class Labels:
     """Labels of swept parameters and their values, as short as they can be while distinct."""
 
     def __init__(self, settings: Sequence[Setting]) -> None:
-        values: dict[str, dict[str, Any]] = {}
-        combinations = {frozenset(setting) for setting in settings}
-        for setting in settings:
-            for path, value in setting.items():
-                values.setdefault(path, {})[repr(value)] = value
+        of = settings if isinstance(settings, SettingColumns) else SettingColumns.of(settings)
+        values = {path: {repr(value): value for value in of.distinct(path)} for path in of.paths}
+        combinations = [{*paths} for paths in of.combinations]
         # `optimizer` and `optimizer.name` share a column, unless a setting has both.
         self._columns_of = {
             path: parent

@@ -47,7 +47,8 @@ def note_equal_results(sweep: "Sweep") -> None:
     """Print which settings of a sweep had bit-identical results."""
     from optrun.cli.text.setting_table import Labels
 
-    alike = sweep.equal_settings()
+    if not (alike := sweep.equal_settings()):
+        return
     settings = sweep.settings
     labels = Labels(settings)
     texts = [[labels.text(settings[setting]) for setting in each] for each in alike]

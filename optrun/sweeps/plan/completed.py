@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -14,12 +14,14 @@ from optrun.config.sweep.variants import ConfigKind, Variant
 from optrun.config.yaml.tree import YamlNode
 from optrun.store import blobs
 from optrun.store.config_columns import ConfigColumns
-from optrun.store.json_pattern import JsonPattern
 from optrun.store.setting_columns import SettingColumns, Values
 from optrun.sweeps.plan.spaces import Setting
 from optrun.training.grid import LaneColumns
 
 T = TypeVar("T")
+
+AT_ONCE = 4096
+"""Of how many runs the numbers are listed at a time."""
 
 
 class Made(Sequence[T]):
@@ -169,7 +171,6 @@ class Completed:
         for number, count in enumerate(self._floats):
             own = np.flatnonzero(self._codes == number) if len(self._kinds) > 1 else range(len(rows))
             self._values[own, :count] = [rows[i] for i in own]
-        self._patterns: dict[tuple[int, str], JsonPattern] = {}
 
     def chosen(self, settings: Sequence[int]) -> "Completed":
         """Return those of the settings of some numbers."""
@@ -210,9 +211,9 @@ class Completed:
         """The same as plain values."""
         return Made(self.runs, self._document)
 
-    def seeds(self, first: int = 0) -> Array:
-        """Return the seeds ``[n]`` of the runs from ``first`` on."""
-        settings, repeats = np.divmod(np.arange(first, len(self.runs)), self._repeats)
+    def seeds(self, runs: Array) -> Array:
+        """Return the seeds ``[n]`` of runs."""
+        settings, repeats = np.divmod(runs, self._repeats)
         if self._seeds is not None:
             return np.array(self._seeds, np.int64)[repeats]
         return np.array([kind.config.seed for kind in self._kinds], np.int64)[self._codes[settings]] + repeats
@@ -243,26 +244,22 @@ class Completed:
 
     def stored(self, first: int = 0) -> ConfigColumns:
         """Return the configs and seeds of the runs from ``first`` on, as a store has them."""
-        settings = np.arange(first, len(self.runs)) // self._repeats
+        runs = np.arange(first, len(self.runs))
+        settings = runs // self._repeats
         patterns = [kind.pattern(lambda document: blobs.dumps(document, "config")) for kind in self._kinds]
         values = list(self._values[settings].T)
-        return ConfigColumns(patterns, self._floats, self._codes[settings], values, self.seeds(first))
+        return ConfigColumns(patterns, self._floats, self._codes[settings], values, self.seeds(runs))
 
-    def canonical(self, run: int) -> str:
-        """Return the canonical text of what is determining in the config of a run."""
-        return self._text(run, "determining", canonical_text)
-
-    def whole(self, run: int) -> str:
-        """Return the canonical text of the whole config of a run."""
-        return self._text(run, "whole", lambda document: canonical_text(document, whole=True))
-
-    def _text(self, run: int, form: str, text_of: Callable[[dict[str, Any]], str]) -> str:
-        setting = run // self._repeats
-        code = int(self._codes[setting])
-        pattern = self._patterns.get((code, form))
-        if pattern is None:
-            pattern = self._patterns[code, form] = self._kinds[code].pattern(text_of)
-        return pattern.text((*self._floats_of(setting), self._seed(run)))
+    def texts(self, runs: range, *, whole: bool = False) -> Iterator[str]:
+        """Yield the canonical text of what is determining in the config of each run, or of the whole of it."""
+        text_of = partial(canonical_text, whole=whole)
+        patterns = [kind.pattern(text_of) for kind in self._kinds]
+        for first in range(0, len(runs), AT_ONCE):
+            own = np.asarray(runs[first : first + AT_ONCE])
+            settings = own // self._repeats
+            rows = self._values[settings].tolist(), self._codes[settings].tolist(), self.seeds(own).tolist()
+            for floats, code, seed in zip(*rows, strict=True):
+                yield patterns[code].text([*floats[: self._floats[code]], seed])
 
     def _config(self, run: int) -> RunConfig:
         setting = run // self._repeats

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from optrun.config import ConfigErrors, Issue, RunConfig
 from optrun.config.identity import canonical, canonical_texts, determining
 from optrun.config.model.options import SWEEP
@@ -124,7 +126,7 @@ class Plan:
             return self
         if self.columns is not None:
             settings, configs = self.columns
-            texts: Iterator[str] = map(configs.whole, configs.runs[:: self.repeats])
+            texts = configs.texts(configs.runs[:: self.repeats], whole=True)
         else:
             texts = canonical_texts(self.documents[:: self.repeats], whole=True)
         known: set[bytes] = set()
@@ -181,7 +183,7 @@ class Plan:
         if self.columns is None:
             return canonical_texts(self.documents[first:])
         _, configs = self.columns
-        return map(configs.canonical, configs.runs[first:])
+        return configs.texts(configs.runs[first:])
 
     def rows(self, first: int = 0) -> Runs:
         """Return what a store is told of each run from ``first`` on: its config, or the JSON of it, and its seed."""
@@ -193,7 +195,8 @@ class Plan:
         """Return the seed of each run."""
         if self.columns is None:
             return (config.seed for config in self.configs)
-        seeds: list[int] = self.columns[1].seeds().tolist()
+        _, configs = self.columns
+        seeds: list[int] = configs.seeds(np.asarray(configs.runs)).tolist()
         return seeds
 
     def configs_of(self, runs: Sequence[int]) -> Sequence[RunConfig]:
