@@ -250,6 +250,12 @@ class Option:
             if type(extra) in _SIGNS
         ]
 
+    @cached_property
+    def is_bounded_float(self) -> bool:
+        """Whether it takes each finite float within its bounds, as it is."""
+        marks = (str, Unit, Added, Unless, PerLane)
+        return self.is_float and all(type(of) in _SIGNS or isinstance(of, marks) for of in self._extras)
+
     @property
     def help(self) -> str:
         """What the annotation says in words."""
@@ -289,6 +295,12 @@ def check_annotated(owner: str, function: Callable[..., Any]) -> None:
     for name, option in options_of(function).items():
         if option.annotation is Any:
             raise TypeError(f"{owner}: {name} needs a type, such as {name}: float")
+
+
+def checks_nothing(function: Callable[..., None]) -> Callable[..., None]:
+    """Mark a `validate_options` that accepts all options, so that it need not be asked about each of many."""
+    function.checks_nothing = True  # type: ignore[attr-defined]
+    return function
 
 
 def tuples_of(cls: Any) -> "Tuples":

@@ -32,7 +32,7 @@ from optrun.kernels.program import CURVATURE, NOISE, Program
 from optrun.kernels.symbols import adding_up_for
 from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
-from optrun.registry import Number, Option, check_annotated, optimizers, options_of
+from optrun.registry import Number, Option, check_annotated, checks_nothing, optimizers, options_of
 
 _MAXIMIZE = Option("maximize", bool, False)
 
@@ -120,6 +120,7 @@ class Rule:
         }
 
     @classmethod
+    @checks_nothing
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for hyperparameters that contradict each other."""
 

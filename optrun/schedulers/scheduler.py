@@ -23,7 +23,7 @@ from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import completed
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.kernels.deferred import Deferred
-from optrun.registry import Option, check_annotated, options_of, said_of, schedulers
+from optrun.registry import Option, check_annotated, checks_nothing, options_of, said_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
@@ -75,6 +75,7 @@ class LRScheduler:
         return {**own, **{option.name: option for option in common}}
 
     @classmethod
+    @checks_nothing
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for options that contradict each other."""
 

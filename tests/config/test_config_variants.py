@@ -22,10 +22,11 @@ def settings_of(text: str) -> tuple[Variants, list[Setting], object]:
 def check(text: str) -> None:
     variants, settings, sweep = settings_of(text)
     assert len(settings) > 2
-    for setting in settings:
+    together = completed(sweep, settings).configs
+    for setting, of_all in zip(settings, together, strict=True):
         config, document = variants.complete(setting)
         alone = sweep.resolved(setting).config
-        assert config == alone
+        assert config == of_all == alone
         assert document == alone.to_dict() == config.to_dict()
         assert list(document) == list(alone.to_dict())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,6 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from optrun import registry
+from optrun.arrays import Array
 from optrun.checks.messages import MISSING, failure, shown, unknown_key
 from optrun.config.model.options import (
     GROUPS,
@@ -185,6 +187,19 @@ class Named:
             return options
 
         return options_with
+
+    def accepts(self, component: Component, names: Sequence[str], values: Array) -> Array:
+        """Return which rows ``[n, k]`` of values of options are valid and what they are, as far as that is known."""
+        cls: Any = self.registry.find(component.name)
+        known, check = self.known(cls), getattr(cls, "validate_options", None)
+        has_groups = isinstance(component, OptimizerComponent) and component.param_groups
+        is_asked = check is not None and not getattr(check, "checks_nothing", False)
+        accepted = np.full(len(values), not (has_groups or is_asked))
+        for name, column in zip(names, values.T, strict=True):
+            accepted &= np.isfinite(column) & (name in known and known[name].is_bounded_float)
+            for bound in known[name].bounds if name in known else ():
+                accepted &= bound.holds(column)
+        return accepted
 
     def nested(self, option: str) -> "Named":
         """Return of what kind the components in an option are: transforms in an optimizer's, otherwise of its own."""

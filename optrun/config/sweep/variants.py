@@ -2,16 +2,19 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import ValidationError
 
+from optrun.arrays import Array
 from optrun.config.model.components import Component, Named, with_value
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.resolve import SweepConfig
+from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.tree import YamlNode
 from optrun.registry import SECTIONS
 from optrun.store.json_pattern import JsonPattern
@@ -19,6 +22,8 @@ from optrun.store.json_pattern import JsonPattern
 Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
 
+Key = tuple[tuple[str, ...], tuple[object, ...]]
+"""What settings have in common whose configs are of one kind: the paths of their floats, and all but these."""
 
 Place = tuple[int, tuple[str, ...]]
 """The number of a float, and where it is among the options of its section."""
@@ -62,6 +67,18 @@ class ConfigKind:
             for place, steps in places:
                 found[place] = _within(options, steps)
         return tuple(found) if _are_floats(found) else None
+
+    def accepts(self, rows: Sequence[Sequence[float]]) -> list[bool]:
+        """Return of which rows of floats the config is known to be valid, and to have just these."""
+        values: Array = np.array(rows, np.float64)
+        accepted = np.ones(len(values), bool)
+        for section, places in self._sections.items():
+            own: Component = getattr(self.config, section)
+            names = [".".join(steps) for _, steps in places]
+            columns = values[:, [place for place, _ in places]]
+            accepted &= Named(SECTIONS[section]).accepts(own, names, columns)
+        found: list[bool] = accepted.tolist()
+        return found
 
     @cached_property
     def _variations(self) -> list[tuple[list[Place], Callable[[Sequence[float]], dict[str, Any]]]]:
@@ -117,7 +134,7 @@ class Variants:
 
     def __init__(self, swept: SweepConfig) -> None:
         self._swept = swept
-        self._kinds: dict[tuple[object, ...], ConfigKind] = {}
+        self._kinds: dict[Key, ConfigKind] = {}
         """By all of a setting but its floats."""
 
     def complete(self, setting: Mapping[str, YamlNode]) -> Complete:
@@ -126,29 +143,61 @@ class Variants:
 
     def find(self, setting: Mapping[str, YamlNode]) -> Variant:
         """Return the config of a setting as one of a kind; raises ConfigErrors."""
-        floats = {
-            path: node.value
-            for path, node in setting.items()
-            if type(node.value) is float and _is_option(path)
-        }
-        rest = (
-            (path, node.place, repr(node.plain())) for path, node in setting.items() if path not in floats
-        )
-        key = (*floats, *rest)
+        return self._found(setting, *_parted(setting))
+
+    def find_all(self, settings: Sequence[Mapping[str, YamlNode]]) -> Iterator[Variant | ConfigErrors]:
+        """Yield the config of each setting as one of a kind, or what is wrong with it."""
+        keys: dict[Key, Key] = {}
+        alike: defaultdict[Key, list[int]] = defaultdict(list)
+        parted: list[tuple[Key, tuple[float, ...]]] = []
+        for place, setting in enumerate(settings):
+            key, values = _parted(setting)
+            parted.append((keys.setdefault(key, key), values))
+            alike[key].append(place)
+        accepted = bytearray(len(parted))
+        for place, (key, values) in enumerate(parted):
+            if accepted[place]:
+                yield Variant(self._kinds[key], values)
+                continue
+            try:
+                variant = self._found(settings[place], key, values)
+            except ConfigErrors as error:
+                yield error
+                continue
+            yield variant
+            if key in self._kinds and (others := alike.pop(key, None)):
+                # The others of a kind in one turn, once its first config is there.
+                for other, its in zip(
+                    others, self._kinds[key].accepts([parted[i][1] for i in others]), strict=True
+                ):
+                    accepted[other] = its
+
+    def _found(self, setting: Mapping[str, YamlNode], key: Key, floats: tuple[float, ...]) -> Variant:
         if key in self._kinds:
             try:
-                values = self._kinds[key].validated([*floats.values()])
+                values = self._kinds[key].validated(floats)
             except ValidationError:
                 values = None  # the whole config says where
             if values is not None:
                 return Variant(self._kinds[key], values)
         resolved = self._swept.resolved(setting)
-        kind = ConfigKind(resolved, tuple(floats))
+        kind = ConfigKind(resolved, key[0])
         if kind.values is None:
             return Variant(ConfigKind(resolved), ())
         return Variant(self._kinds.setdefault(key, kind), kind.values)
 
 
+def _parted(setting: Mapping[str, YamlNode]) -> tuple[Key, tuple[float, ...]]:
+    """Return the paths of a setting's floats and all but these, and the floats."""
+    floats = {
+        path: node.value for path, node in setting.items() if type(node.value) is float and _is_option(path)
+    }
+    others = () if len(floats) == len(setting) else [path for path in setting if path not in floats]
+    rest = [(path, setting[path].place, repr(setting[path].plain())) for path in others]
+    return (tuple(floats), tuple(rest)), tuple(floats.values())
+
+
+@lru_cache
 def _is_option(path: str) -> bool:
     section, _, option = path.partition(".")
     # An option of a problem may be a list or a mapping of numbers; of others it may be one of components.

@@ -250,15 +250,12 @@ def foreseen(swept: SweepConfig) -> int:
 def completed(swept: SweepConfig, settings: Sequence[Setting]) -> Completed:
     """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
     repeats = swept.sweep.repeats
-    variants = Variants(swept)
     found: list[Variant] = []
     issues: dict[Issue, None] = {}
     refused = 0
-    for setting in settings:
-        try:
-            variant = variants.find(setting)
-        except ConfigErrors as error:
-            issues |= dict.fromkeys(_advised(issue, setting) for issue in error.issues)
+    for setting, variant in zip(settings, Variants(swept).find_all(settings), strict=True):
+        if isinstance(variant, ConfigErrors):
+            issues |= dict.fromkeys(_advised(issue, setting) for issue in variant.issues)
             refused += 1
             if refused == MAX_REFUSED:
                 break
