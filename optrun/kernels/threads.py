@@ -6,9 +6,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from multiprocessing import parent_process
+from queue import SimpleQueue
 
 from optrun.kernels.denormals import are_flushed, denormals
 
@@ -50,41 +50,47 @@ def run_in_threads(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
 
     def run() -> None:
         pending = deque(pieces)
-        helpers = _helpers()
-        futures: list[Future[None]] = []
+        begun: list[int] = []
+        ended: list[BaseException | None] = []
+        signals: SimpleQueue[None] = SimpleQueue()
         flushed = are_flushed()
+
+        def assist(thread: int) -> None:
+            error = None
+            with denormals(flushed=flushed):
+                begun.append(thread)  # the caller does not wait for a helper that comes when no piece is left
+                try:
+                    _work(pending, thread)
+                except BaseException as raised:
+                    error = raised
+                ended.append(error)
+                signals.put(None)
+
+        helpers = range(1, min(threads, len(pieces)))
+        jobs = _jobs_for(len(helpers))
         try:
-            for thread in range(1, min(threads, len(pieces))):
+            for thread in helpers:
                 # The context holds NumPy's error state, which decides whether an overflow warns.
-                futures.append(
-                    helpers.submit(contextvars.copy_context().run, _assist, pending, thread, flushed)
-                )
+                jobs.put(partial(contextvars.copy_context().run, assist, thread))
             _work(pending, 0)
         finally:
             pending.clear()
-            _join(futures)
+            _join(begun, ended, signals)
 
     return run if threads > 1 and len(pieces) > 1 else alone
 
 
-def _join(futures: Sequence[Future[None]]) -> None:
-    """Join all threads, even if interrupted; re-raise the first exception."""
+def _join(begun: Sequence[int], ended: Sequence[BaseException | None], signals: SimpleQueue[None]) -> None:
+    """Wait for all helpers that have begun, even if interrupted; re-raise the first exception."""
     raised: list[BaseException] = []
-    for other in futures:
-        while not other.cancel() and not other.done():
-            try:
-                other.exception()
-            except KeyboardInterrupt as error:
-                raised.append(error)
-        if not other.cancelled() and (error_of := other.exception()) is not None:
-            raised.append(error_of)
+    while len(ended) < len(begun):  # not by counting signals: an interruption may lose one
+        try:
+            signals.get()
+        except KeyboardInterrupt as error:
+            raised.append(error)
+    raised += [error for error in ended if error is not None]
     if raised:
         raise raised[0]
-
-
-def _assist(pending: deque[Piece], thread: int, flushed: bool) -> None:
-    with denormals(flushed=flushed):
-        _work(pending, thread)
 
 
 def _work(pending: deque[Piece], thread: int) -> None:
@@ -98,22 +104,32 @@ def _work(pending: deque[Piece], thread: int) -> None:
 
 _sharing: list[int] = []
 """Among how many processes the cores are shared, if that has been said; the last counts."""
-_pool: list[ThreadPoolExecutor] = []
+_jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+"""What the next free helper does; threads of a `ThreadPoolExecutor` take 10 to 20 µs longer for each step."""
+_helpers: list[threading.Thread] = []
 _lock = threading.Lock()
 
 
-def _helpers() -> ThreadPoolExecutor:
-    with _lock:
-        if not _pool:
-            _pool.append(ThreadPoolExecutor(max(1, threads_per_step() - 1), "optrun"))
-        return _pool[0]
+def _jobs_for(helpers: int) -> SimpleQueue[Callable[[], None]]:
+    """Return the queue, which at least so many helpers serve."""
+    if len(_helpers) < helpers:
+        with _lock:
+            for _ in range(len(_helpers), helpers):
+                _helpers.append(threading.Thread(target=_serve, args=[_jobs], name="optrun", daemon=True))
+                _helpers[-1].start()
+    return _jobs
+
+
+def _serve(jobs: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        jobs.get()()
 
 
 def _reset_after_fork() -> None:
-    """Discard the pool after a fork, which copies it without its threads."""
-    global _lock
-    _lock = threading.Lock()
-    _pool.clear()
+    """Discard the helpers after a fork, which copies none of the threads."""
+    global _lock, _jobs
+    _lock, _jobs = threading.Lock(), SimpleQueue()
+    _helpers.clear()
     threads_per_step.cache_clear()
 
 

@@ -2,15 +2,15 @@
 
 import os
 import threading
-from concurrent.futures import Future
 from multiprocessing import get_context
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
-from optrun.kernels import BACKENDS, ENGINES, engine_named
+from optrun.kernels import BACKENDS, ENGINES, engine_named, threads
 from optrun.kernels.denormals import denormals
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.threads import cores, run_in_threads, share_cores, threads_per_step
@@ -144,7 +144,6 @@ def test_a_piece_that_raises_ends_the_step(failing):
 
 def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
     at_work, go, done = threading.Event(), threading.Event(), threading.Event()
-    wait = Future.exception
 
     def piece(thread):
         if thread == 0:
@@ -154,15 +153,18 @@ def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
         go.wait(30)
         done.set()
 
-    def interrupted(future, timeout=None):
-        if not go.is_set():
-            go.set()
-            raise KeyboardInterrupt
-        return wait(future, timeout)
+    class Interrupted(SimpleQueue):
+        def get(self):
+            if not go.is_set():
+                go.set()
+                raise KeyboardInterrupt
+            return super().get()
 
-    monkeypatch.setattr(Future, "exception", interrupted)
+    run = run_in_threads([piece, piece], 2)
+    run_in_threads([lambda _: None] * 2, 2)()  # helpers wait at a queue that nothing interrupts
+    monkeypatch.setattr(threads, "SimpleQueue", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_in_threads([piece, piece], 2)()
+        run()
     assert done.is_set()
 
 

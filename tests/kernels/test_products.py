@@ -1,13 +1,11 @@
 """Large matrix products in blocks: the same bits for any number of threads, and for a lane as alone."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
 from optrun.arrays import one_blas_thread
 from optrun.config import from_mapping
-from optrun.kernels import products, threads
+from optrun.kernels import products
 from optrun.kernels.products import CUT_ABOVE, LEAST_SIDE, blocks, matmul
 from optrun.training.pack import Pack
 
@@ -17,9 +15,7 @@ THREADS = (1, 2, 4)
 @pytest.fixture
 def with_threads(monkeypatch):
     """Have products run on a number of threads, however many cores there are."""
-    with ThreadPoolExecutor(max(THREADS) - 1) as pool:
-        monkeypatch.setattr(threads, "_pool", [pool])
-        yield lambda count: monkeypatch.setattr(products, "threads_per_step", lambda: count)
+    return lambda count: monkeypatch.setattr(products, "threads_per_step", lambda: count)
 
 
 @pytest.mark.parametrize(
