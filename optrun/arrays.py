@@ -252,17 +252,18 @@ def arrays_of(values: Array) -> Arrays:
 
 
 def lane_sum(terms: Array) -> Array:
-    """Return the sum ``[B]`` of each lane's terms ``[B, n]``, which it overwrites.
+    """Return the sums ``[B]`` or ``[B, k]`` of terms ``[B, n]`` or ``[B, k, n]``, which it overwrites.
 
     The terms are added pairwise and elementwise, so the order of the additions, and with it the bits of the sum, do not
     depend on the memory layout or the number of lanes.
     """
-    n = terms.shape[1]
+    n = terms.shape[-1]
     while n > 1:
         half = n // 2
-        terms[:, :half] += terms[:, n - half : n]
+        first = terms[..., :half]
+        first += terms[..., n - half : n]
         n -= half
-    return terms[:, 0]
+    return terms[..., 0]
 
 
 def chunk_length(lanes: int) -> int:

@@ -5,11 +5,12 @@ not depend on the lanes, the engine, the layout or the groups. Then the numbers 
 the host, in float64 like all coefficients, and the next stage, or the update itself, reads them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, reduce
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from optrun.arrays import Array, arrays_of, lane_sum
 from optrun.kernels.evaluate import evaluate
@@ -153,12 +154,50 @@ def _reduced_in(value: Node) -> tuple[Node, ...]:
     return tuple(dict.fromkeys(each for arg in value.args for each in _reduced_in(arg)))
 
 
-def sums_of(terms: Array) -> Array:
-    """Return the sum `[B]` of each lane's terms, which it overwrites, in float64 on the host."""
-    flat = terms.reshape(len(terms), -1)
-    if not flat.shape[1]:
-        return np.zeros(len(flat))
-    return np.array(arrays_of(terms).to_host(lane_sum(flat)), np.float64)
+@dataclass(frozen=True)
+class Stack:
+    """The terms `[B, k, n]` of k tensors of equal sizes."""
+
+    tensors: Sequence[str]
+    terms: Array
+
+    def sums(self) -> dict[str, Array]:
+        """Return the sum `[B]` of each tensor, in float64 on the host; the terms are overwritten."""
+        if not self.terms.shape[-1]:
+            return dict.fromkeys(self.tensors, np.zeros(len(self.terms)))
+        found = lane_sum(self.terms)
+        found = found if isinstance(found, np.ndarray) else arrays_of(found).to_host(found)
+        return dict(zip(self.tensors, found.astype(np.float64).T, strict=True))
+
+
+def stacks_of(terms: Mapping[str, Array]) -> list[Stack]:
+    """Return the terms of tensors as few stacks: those of equal sizes at equal distances in memory are one.
+
+    The layers of a network often are, and an addition of many small arrays takes little longer than that of one.
+    """
+    alike: dict[tuple[object, ...], list[tuple[int, str, Array]]] = {}
+    for name, array in terms.items():
+        flat = array.reshape(len(array), -1)
+        is_on_host = isinstance(flat, np.ndarray)
+        place = flat.__array_interface__["data"][0] if is_on_host else 0
+        owner = id(flat.base) if is_on_host and flat.base is not None else name
+        alike.setdefault((flat.shape, flat.strides, owner), []).append((place, name, flat))
+    stacks = []
+    for found in alike.values():
+        rest = sorted(found, key=lambda each: each[0])
+        while rest:
+            step = rest[1][0] - rest[0][0] if len(rest) > 1 else 0
+            count = next((i for i, each in enumerate(rest) if each[0] != rest[0][0] + i * step), len(rest))
+            stacks.append(Stack([name for _, name, _ in rest[:count]], _stacked(rest[0][2], count, step)))
+            rest = rest[count:]
+    return stacks
+
+
+def _stacked(first: Array, count: int, step: int) -> Array:
+    if count == 1:
+        return first[:, None]
+    (lanes, n), (to_lane, to_element) = first.shape, first.strides
+    return as_strided(first, (lanes, count, n), (to_lane, step, to_element))
 
 
 def place_of(name: str) -> int:

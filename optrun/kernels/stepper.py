@@ -1,6 +1,6 @@
 """The stepper: runs one program step by step, with coefficients evaluated for many steps in advance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,7 @@ from optrun.kernels.knowledge import changing, known_at, known_shared, known_thr
 from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Listing
 from optrun.kernels.program import Node, Program, depends_on
-from optrun.kernels.reductions import TERMS, Late, Sums, key_of, place_of, sums_of
+from optrun.kernels.reductions import TERMS, Late, Stack, Sums, key_of, place_of, stacks_of
 from optrun.kernels.trajectory import Stretch
 
 
@@ -44,8 +44,8 @@ class LoopEngine(Protocol):
         ...
 
 
-_Terms = tuple[list[Callable[[], None]], dict[str, dict[str, Array]]]
-"""What computes the terms of sums, and by tensor the arrays that have them, by their names."""
+_Terms = tuple[list[Callable[[], None]], dict[str, list[Stack]]]
+"""What computes the terms of sums, and the terms of the tensors by the names of their arrays."""
 
 
 class Stepper:
@@ -199,9 +199,9 @@ class Stepper:
         found: dict[str, Sums] = {}
         for name in program.outputs:
             reduction = self.program.reduced[place_of(name)]
-            found.setdefault(reduction.name, {})[key_of(reduction)] = {
-                tensor: sums_of(arrays[name]) for tensor, arrays in terms.items()
-            }
+            sums = found.setdefault(reduction.name, {}).setdefault(key_of(reduction), {})
+            for stack in terms[name]:
+                sums.update(stack.sums())
         return found
 
     def learn(self, sums: Mapping[int, Array]) -> None:
@@ -328,13 +328,13 @@ class Stepper:
         }
         levels = {tensor: levels_of(listing, buffers["p"]) for tensor, buffers in own.items()}
         if not any(levels.values()):
-            return [self._kernel_of(program, self._row - 1)], own
+            return [self._kernel_of(program, self._row - 1)], _stacks(own, names)
         kernels = []
         for tensor, buffers in own.items():
             own[tensor] = parts(buffers, names, levels[tensor])
             instructions = halved(listing, names, levels[tensor])
             kernels.append(self._engine.bind(instructions, own[tensor], coefficients))
-        return kernels, own
+        return kernels, _stacks(own, names)
 
     def _known_in(self, rows: slice) -> Array:
         """Return what is known of the coefficients in several rows."""
@@ -362,6 +362,10 @@ class Stepper:
                 kernel()
 
         return run
+
+
+def _stacks(of_tensors: Mapping[str, Mapping[str, Array]], names: Iterable[str]) -> dict[str, list[Stack]]:
+    return {name: stacks_of({tensor: of[name] for tensor, of in of_tensors.items()}) for name in names}
 
 
 def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:

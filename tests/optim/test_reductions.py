@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optrun.arrays import Arrays, Parameters
+from optrun.arrays import Arrays, Parameters, lane_sum
 from optrun.kernels import halving
+from optrun.kernels.reductions import stacks_of
 from optrun.kernels.trace import trace
 from optrun.ops import dot, maximum, mean, norm, sqrt, sum, where
 from optrun.optim import SGD, Optimizer
@@ -144,3 +145,19 @@ def test_a_rule_that_does_not_say_over_what_is_told(wrong, said):
 
     with pytest.raises(TypeError, match=said):
         trace(update, (), (), {})
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_tensors_at_equal_distances_are_added_up_together_with_the_bits_of_each_alone(order, rng):
+    sizes = {"a": 6, "b": 2, "c": 6, "d": 2, "e": 6, "f": 5, "g": 6, "h": 0}
+    ends = np.cumsum([0, *sizes.values()]).tolist()
+    values = np.array(rng.normal(size=(3, ends[-1])), np.float32, order=order)
+    terms = {name: values[:, i:j] for name, i, j in zip(sizes, ends, ends[1:], strict=False)}
+    terms["elsewhere"] = np.array(rng.normal(size=(3, 6)), np.float32, order=order)
+    alone = {name: lane_sum(of.copy()) if of.size else np.zeros(3) for name, of in terms.items()}
+    stacks = stacks_of(terms)
+    together = {frozenset(each.tensors) for each in stacks}
+    assert together == {*map(frozenset, ("ace", "g", "bd", "f", "h", ["elsewhere"]))}
+    for stack in stacks:
+        for name, of in stack.sums().items():
+            np.testing.assert_array_equal(of, alone[name].astype(np.float64))
