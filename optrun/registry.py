@@ -467,6 +467,9 @@ TRANSFORMS: dict[str, Registry[Any]] = {
 DECAY = "decay"
 """The option of an optimizer that tells how its weight decay is applied."""
 
+Over = Literal["run", "group", "tensor"]
+"""What a sum is over: all parameters of the run, those of each parameter group, or each tensor."""
+
 DecayMode = Literal["coupled", "decoupled", "independent", "corrected", "cautious"]
 """How the parameters decay, λ weight_decay, u the update, η lr:
 

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.arrays import Array, Parameters
-from optrun.errors import ConfigError, StateError
+from optrun.errors import ConfigError
 from optrun.foreign.signatures import Signature, version_of
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule
+from optrun.optim.state import check_step_count
 from optrun.registry import Option
 from optrun.sources import Source
 
@@ -111,15 +112,7 @@ class ForeignUpdate:
 
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError unless the entries of a state_dict are a state of this group."""
-        names = self.group["params"]
-        steps = {name: state[name].get("step") for name in names if name in state}
-        counts = list(steps.values())
-        if steps and (
-            len(steps) < len(names) or any(type(of) is not int or of != counts[0] or of < 0 for of in counts)
-        ):
-            raise StateError(
-                f"{self._rule.__name__}: the steps of its parameters are {steps}, not one count for all"
-            )
+        check_step_count(self._rule.__name__, self.group["params"], state)
         self._loaded(self._first(state))
 
     def load(self, state: Mapping[str, Any]) -> None:

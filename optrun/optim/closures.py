@@ -9,7 +9,7 @@ from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup
-from optrun.optim.state import check_numeric
+from optrun.optim.state import check_numeric, check_step_count
 
 Evaluate = Callable[[Array], tuple[float, Array]]
 """Returns the loss and the gradient at parameters `[n]`."""
@@ -117,14 +117,9 @@ class ClosureUpdate:
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError unless the entries of a state_dict are a valid state of this group."""
         own, names = self._rule.__name__, self.group["params"]
-        steps = {name: state[name].get("step") for name in names if name in state}
-        if not steps:
+        check_step_count(own, names, state)
+        if names[0] not in state:
             return
-        counts = list(steps.values())
-        if len(steps) < len(names) or any(
-            type(each) is not int or each != counts[0] or each < 0 for each in counts
-        ):
-            raise StateError(f"{own}: the steps of its parameters are {steps}, not one count for all")
         entry = {name: value for name, value in state[names[0]].items() if name != "step"}
         shapes = self.memory.shapes(entry, self._size)
         for name in sorted({*entry, *shapes}):

@@ -1,12 +1,12 @@
 """Learning rates from the distance to the start, or from an estimate of the distance to the solution."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from optrun.ops import abs, dot, maximum, norm, sqrt, sum, where
 from optrun.optim.adam import BETAS
 from optrun.optim.optimizer import Optimizer
-from optrun.registry import Decay, NonNegative, Number, Positive
+from optrun.registry import Decay, NonNegative, Number, Over, Positive
 
 FREE_SPACE: Mapping[str, Mapping[str, Sequence[float]]] = {"lr": {"loguniform": [0.1, 10.0]}}
 
@@ -34,7 +34,7 @@ class DoG(Optimizer):
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, start: Any, distance: Number, sum: Number, *, lr: NonNegative = 1.0,
                reps_rel: Positive = 1e-6, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.0,
-               over: Literal["run", "group", "tensor"] = "run") -> None:  # fmt: skip
+               over: Over = "run") -> None:  # fmt: skip
         g = g + weight_decay * p
         # In the first step the norm of θ, later that of the way from the start.
         size = norm(where(t == 1, p, p - start), over=over)

@@ -87,8 +87,7 @@ class Muon(OfMatrices):
                ns_steps: Steps = 5, iteration: Iteration = "newton_schulz",
                adjust_lr_fn: Literal["original", "match_rms_adamw", "spectral_unclamped"] | None = None
                ) -> None:  # fmt: skip
-        momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
-        direction = lerp(g, momentum_buffer, momentum) if nesterov else momentum_buffer
+        direction = _with_momentum(momentum_buffer, g, momentum, nesterov)
         x = orthogonalized(direction.reshape(*p.as_matrix), (ns_a, ns_b, ns_c), ns_steps, iteration, eps)
         fan_in, fan_out = p.fans
         least = 0 if adjust_lr_fn == "spectral_unclamped" else 1
@@ -125,8 +124,7 @@ class NorMuon(OfMatrices):
                weight_decay: NonNegative = 0.0, nesterov: bool = True, ns_steps: Steps = 5,
                iteration: Iteration = "newton_schulz",
                update_scale: Literal["match_rms", "preserve_norm"] = "match_rms") -> None:  # fmt: skip
-        momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
-        direction = lerp(g, momentum_buffer, momentum) if nesterov else momentum_buffer
+        direction = _with_momentum(momentum_buffer, g, momentum, nesterov)
         o = orthogonalized(direction.reshape(*p.as_matrix), QUINTIC, ns_steps, iteration)
         variance = row_var if p.fan_in_axis == -1 else col_var
         variance[:] = lerp(variance, mean(o * o, p.fan_in_axis), 1 - beta2)
@@ -170,8 +168,7 @@ class AdaMuon(OfMatrices):
                momentum: Decay = 0.95, beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.01,
                nesterov: bool = True, sign_momentum: bool = True, ns_steps: Steps = 5,
                iteration: Iteration = "newton_schulz") -> None:  # fmt: skip
-        momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
-        direction = lerp(g, momentum_buffer, momentum) if nesterov else momentum_buffer
+        direction = _with_momentum(momentum_buffer, g, momentum, nesterov)
         direction = sign(direction) if sign_momentum else direction
         o = orthogonalized(direction.reshape(*p.as_matrix), QUINTIC, ns_steps, iteration).reshape(*p.shape)
         exp_avg_sq[:] = lerp(exp_avg_sq, o * o, 1 - beta2)
@@ -214,6 +211,12 @@ class Scion(Optimizer):
         momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
         p *= 1 - lr * weight_decay
         p -= lr * scale * _unit_step(p, momentum_buffer, norm, ns_steps, iteration)
+
+
+def _with_momentum(buffer: Any, g: Any, momentum: Any, nesterov: bool) -> Any:
+    """Bring a momentum up to date; return it, or with nesterov what it would be after the same gradient again."""
+    buffer[:] = lerp(buffer, g, 1 - momentum)
+    return lerp(g, buffer, momentum) if nesterov else buffer
 
 
 def _unit_step(p: Any, b: Any, kind: str, steps: int, iteration: Iteration) -> Any:

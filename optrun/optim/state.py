@@ -1,5 +1,6 @@
 """State buffers of a rule."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,15 @@ def check_numeric(value: Any, shape: tuple[int, ...], what: str) -> None:
     dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
     if dtype.kind not in "iuf":
         raise StateError(f"{what} holds {dtype}, not real numbers")
+
+
+def check_step_count(owner: str, names: Sequence[str], state: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise StateError unless all parameters of a group, or none, have a state, with one number of steps for all."""
+    steps = {name: state[name].get("step") for name in names if name in state}
+    counts: list[Any] = list(steps.values())
+    is_one = all(type(each) is int and each == counts[0] and each >= 0 for each in counts)
+    if steps and not (is_one and len(steps) == len(names)):
+        raise StateError(f"{owner}: the steps of its parameters are {steps}, not one count for all")
 
 
 class StateBuffers:

@@ -1,12 +1,10 @@
 """Transforms of the gradient."""
 
-from typing import Any, Literal
+from typing import Any
 
 from optrun.ops import abs, clip, maximum, mean, minimum, norm, sign, sqrt, sum, where
 from optrun.optim.transforms.transform import GradientTransform
-from optrun.registry import NonNegative, Positive
-
-Over = Literal["run", "group", "tensor"]
+from optrun.registry import NonNegative, Over, Positive
 
 
 class ClipValue(GradientTransform):

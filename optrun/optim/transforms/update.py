@@ -1,12 +1,10 @@
 """Transforms of the update."""
 
-from typing import Any, Literal
+from typing import Any
 
 from optrun.ops import maximum, mean, norm, sqrt, where
 from optrun.optim.transforms.transform import UpdateTransform
-from optrun.registry import Positive
-
-Over = Literal["tensor", "group", "run"]
+from optrun.registry import Over, Positive
 
 
 class Cautious(UpdateTransform):
