@@ -112,6 +112,8 @@ def _in_one_spelling(root: YamlNode, steps: list[str], place: Place, path: str) 
 
 
 def _value(text: str, place: Place, path: str) -> YamlNode:
+    if text.strip() == ",":  # a decimal sign: a shell takes its quotes away
+        return YamlNode.of(",", place, key=place)
     try:
         document = read(text, place.source)
     except ConfigErrors as errors:

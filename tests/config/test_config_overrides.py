@@ -107,6 +107,7 @@ def test_an_override_replaces_no_other_one(first: str, second: str, message: str
         ("optimizer.lr=0,01", "optimizer.lr: a number has a decimal point, 0.01; a list is written "
                               "'optimizer.lr=[0,01]'; text with a comma needs quotes of its own; "
                               "`optrun sweep` runs each value"),
+        ("optimizer.lr=,", "optimizer.lr: must be a number (got ',')"),
         ("problem.hidden=[1,2", "problem.hidden: a comma or ']' is missing (it starts at line 1)"),
         ("problem.hidden=[1]]", "problem.hidden: nothing may follow the config here"),
         ("problem.hidden=[1e999]", "problem.hidden: the number 1e999 is too large for a float"),

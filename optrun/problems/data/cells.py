@@ -203,7 +203,7 @@ def decimal_sign(columns: Iterable[Cells]) -> tuple[Decimal | None, bool]:
     columns = list(columns)
     texts = {text.strip() for cells in columns for text in cells.texts}
     commas = [text for text in texts if _COMMA.match(text)]
-    has_points = any(map(_has_point, texts)) or any(cells.has_points for cells in columns)
+    has_points = any(map(has_point, texts)) or any(cells.has_points for cells in columns)
     has_blanks = any(map(_BY_BLANKS.match, texts))
     grouped = [text for text in texts if _BY_COMMAS.match(text)]
     if set(commas) <= set(grouped):
@@ -226,7 +226,7 @@ def sign_of_new(columns: Iterable[Cells], usual: Decimal | None) -> tuple[Decima
     grouped = [text for text in texts if _BY_COMMAS.match(text)]
     if sign is None:
         if comma := next((text for text in texts if _COMMA.match(text) and text not in grouped), ""):
-            point = next(filter(_has_point, texts), "")
+            point = next(filter(has_point, texts), "")
             others = f"decimal points, such as {point!r}" if point else "decimal points"
             return (
                 usual,
@@ -234,16 +234,21 @@ def sign_of_new(columns: Iterable[Cells], usual: Decimal | None) -> tuple[Decima
             )
         if usual is None:
             return None, f"the comma of {grouped[0]!r} may be a decimal sign or separate thousands"
-    elif sign == "," or grouped or any(map(_has_point, texts)):
+    elif sign == "," or grouped or any(map(has_point, texts)):
         return sign, ""
     if usual == "," and (thousand := next(filter(_BY_POINTS.match, texts), "")) and thousand.count(".") == 1:
         return usual, f"the point of {thousand!r} may be a decimal sign, or separate thousands as in training"
     return usual, ""
 
 
-def _has_point(text: str) -> bool:
+def has_point(text: str) -> bool:
     """Whether a text is a number whose point is a decimal sign."""
     return bool(_POINT.match(text)) and not _BY_POINTS.match(text)
+
+
+def has_grouping_points(text: str) -> bool:
+    """Whether several points in a text separate thousands, so that none is a decimal sign."""
+    return text.count(".") > 1 and bool(_BY_POINTS.match(text))
 
 
 def is_ambiguous(text: str) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import counted
-from optrun.problems.data.cells import Decimal, is_ambiguous, is_number
+from optrun.problems.data.cells import Decimal, has_grouping_points, has_point, is_ambiguous, is_number
 from optrun.problems.data.columns import DataColumn, Table
 
 MOST_CATEGORIES = 100
@@ -68,7 +68,14 @@ def _word_faults(
         yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
     elif decimal is None and any(map(is_ambiguous, words)):
         word = next(word for word in words if is_ambiguous(word))
-        yield f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
+        if point := next(filter(has_point, words), ""):
+            yield f"{label}: {word!r} has a comma, and {point!r} a decimal point: make them alike"
+        else:
+            yield (
+                f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
+            )
+    elif decimal != "," and (word := next(filter(has_grouping_points, words), "")):
+        yield f"{label}: the points of {word!r} separate thousands: set decimal: ','"
     elif share(counts, map(_is_like_number, words)) > 0 and (
         odd := [word for word in words if not is_number(word)]
     ):
