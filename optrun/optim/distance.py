@@ -21,7 +21,8 @@ class DoG(Optimizer):
 
     α reps_rel, λ weight_decay; lr is to stay 1. With over: tensor each tensor has r and G of its own, which is the
     paper's L-DoG. In the authors' code r and G are those of a parameter group, here unless told otherwise of the run.
-    They recommend α = 1e-4 for networks with batch normalization, and to evaluate an average of the parameters.
+    They recommend α = 1e-4 for networks with batch normalization, and to evaluate an average of the parameters. Within
+    ScheduleFree or Lookahead θ stays near an average, so that r and the steps grow slowly: α = 1e-3 is better.
 
     Example:
 
