@@ -87,8 +87,9 @@ REAL_TABLES = {
         (
             "2 faults",
             "'age' lacks 2 of 60 cells (lines 5, 11)",
-            "'sex' lacks 1 of 60 cells (line 6)",
+            "'sex' lacks 1 of 60 cells (line 6), where 'NA' counts as missing",
             "missing: median",
+            "if 'NA' is a word like the others, write another one",
         ),
         {"missing": "median"},
     ),

@@ -231,6 +231,10 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
         ),
         ({"a": sometimes(real, (3,), "-999"), "y": YES_NO}, ""),
         ({"a": real, "y": sometimes(YES_NO, (3, 4), "")}, "2 rows without a target are left out"),
+        (
+            {"a": real, "y": sometimes(YES_NO, (3,), "None")},
+            "1 row without a target, such as 'None', is left out",
+        ),
         ({"a": lambda draw, i: i % 30 + 70, "b": real, "y": YES_NO}, ""),
         (
             {"a": real, "y": sometimes(real, (3, 4, 7), "9999.9")},

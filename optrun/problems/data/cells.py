@@ -98,6 +98,11 @@ class Cells:
         """The first text that `is_code`; empty if there is none."""
         return next((text.strip() for text in self.texts if is_code(text)), "")
 
+    def words_for_missing(self, kind: Kind) -> list[str]:
+        """Return the words that stand for missing cells, such as NA, in a column of a kind."""
+        known = MISSING | MISSING_NUMBERS if kind == "numbers" else MISSING
+        return sorted({text.strip() for text in self.texts} & known - {""})
+
     @property
     def size(self) -> int:
         """The number of cells."""

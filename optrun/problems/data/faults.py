@@ -9,6 +9,7 @@ from optrun.arrays import Array
 from optrun.errors import counted
 from optrun.problems.data.cells import Decimal, has_grouping_points, has_point, is_ambiguous, is_number
 from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.dataset import listed
 
 MOST_CATEGORIES = 100
 """Largest number of words that are taken as categories unless a user says so."""
@@ -36,11 +37,15 @@ def feature_faults(
     table: Table,
     *,
     missing: str,
+    absent: Sequence[str],
     categories: Sequence[str],
     is_auto: bool,
     decimal: Decimal | None,
 ) -> Iterator[str]:
-    """Yield what is wrong with a column as a feature; with ``is_auto`` all of words are categories, too."""
+    """Yield what is wrong with a column as a feature; with ``is_auto`` all of words are categories, too.
+
+    ``absent`` are its words for missing cells.
+    """
     lacks = column.missing
     if lacks.all():
         yield f"{label} is empty: drop it"
@@ -49,9 +54,21 @@ def feature_faults(
         yield from _word_faults(column, label, table, is_auto=is_auto, decimal=decimal)
     if lacks.any() and missing == "error":
         yield (
-            f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): missing: "
-            "median fills them in; mode, indicator and drop are others"
+            f"{_lacking(label, column, table, absent)}: missing: median fills them in; mode, indicator and drop are "
+            f"others{_renamed(column, absent)}"
         )
+
+
+def _lacking(label: str, column: DataColumn, table: Table, absent: Sequence[str]) -> str:
+    lacks = column.missing
+    said = f", where {listed([*map(repr, absent)])} counts as missing" if absent else ""
+    return f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}){said}"
+
+
+def _renamed(column: DataColumn, absent: Sequence[str]) -> str:
+    if column.words is None or not absent:
+        return ""
+    return f"; if {absent[0]!r} is a word like the others, write another one for it in the file"
 
 
 def _word_faults(
@@ -122,17 +139,17 @@ def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
 
 
 def target_faults(
-    column: DataColumn, label: str, table: Table, *, missing: str, is_category: bool
+    column: DataColumn, label: str, table: Table, *, missing: str, absent: Sequence[str], is_category: bool
 ) -> Iterator[str]:
-    """Yield what is wrong with a column as the target."""
+    """Yield what is wrong with a column as the target; ``absent`` are its words for missing cells."""
     lacks = column.missing
     if lacks.all():
         yield f"{label}, the target, is empty: name another with target"
         return
     if lacks.any() and missing == "error":
         yield (
-            f"{label}, the target, lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): "
-            "missing: drop leaves out such rows"
+            f"{_lacking(f'{label}, the target,', column, table, absent)}: missing: drop leaves out such rows"
+            f"{_renamed(column, absent)}"
         )
     if column.words is None or is_category:
         return

@@ -10,7 +10,7 @@ from optrun.errors import ConfigError, counted
 from optrun.problems.data.cells import decimal_sign
 from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
-from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.dataset import Dataset, listed
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
@@ -132,6 +132,7 @@ class _Reading:
         self.faults = [*self._repeated({*kept, *named}), *self.faults]
         missing = layout.missing or "error"
         target = columns[self.target]
+        absent = self.cells[self.target].words_for_missing(target.kind)
         if len(self.table):
             for i in kept:
                 self.faults += feature_faults(
@@ -139,13 +140,19 @@ class _Reading:
                     self._label(i),
                     self.table,
                     missing=missing,
+                    absent=self.cells[i].words_for_missing(columns[i].kind),
                     categories=categories,
                     is_auto=is_auto,
                     decimal=self.sign,
                 )
             is_category = target.name in categories
             self.faults += target_faults(
-                target, self._label(self.target), self.table, missing=missing, is_category=is_category
+                target,
+                self._label(self.target),
+                self.table,
+                missing=missing,
+                absent=absent,
+                is_category=is_category,
             )
         parts = self._parts()
         groups = None if self.group is None else columns[self.group]
@@ -159,7 +166,8 @@ class _Reading:
             self.faults += inexact(target, self._label(self.target))
         self._check()
         notes += self._lost_zeros([*kept, self.target], categories)
-        rows, lacking = ~target.missing, {"without a target": int(target.missing.sum())}
+        said = f", such as {listed([*map(repr, absent)])}," if absent else ""
+        rows, lacking = ~target.missing, {f"without a target{said}": int(target.missing.sum())}
         if missing == "drop" and kept:
             complete = ~np.any([columns[i].missing for i in kept], axis=0)
             lacking["with missing cells"] = int((rows & ~complete).sum())
