@@ -15,8 +15,9 @@ from tests.registries import restore_after
 BASE = {"problem": "rosenbrock", "steps": 5}
 
 
-def swept(**block):
-    return sweep_from_mapping({**BASE, "sweep": {"method": "random", **block}})
+def swept(*, optimizer=None, overrides=(), **block):
+    given = {} if optimizer is None else {"optimizer": optimizer}
+    return sweep_from_mapping({**BASE, **given, "sweep": {"method": "random", **block}}, overrides)
 
 
 @pytest.mark.parametrize("name", searched())
@@ -58,6 +59,83 @@ def test_they_stand_beside_other_parameters_and_spaces():
     names = [setting["optimizer.name"] for setting in plan.settings]
     assert [names.count(name) for name in ("Rprop", "SGD", "Adam")] == [10, 10, 10]
     assert {setting["steps"] for setting in plan.settings} == {5, 6}
+
+
+OWN = {"name": "AdamW", "lr": 0.5, "betas": [0.8, 0.99], "eps": 0.25, "gradient": ["ClipNorm"]}
+
+
+def options_of(sweep):
+    found = {}
+    for config in expand(sweep).configs:
+        found.setdefault(config.optimizer.name, config.optimizer.options)
+    return found
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_named_block_is_its_own_optimizer_s_alone(again):
+    sweep = swept(optimizer=OWN, optimizers=["adamw", "Prodigy"], trials=2)
+    if again:  # as it is stored
+        sweep = sweep_from_mapping(sweep.to_dict())
+    found = options_of(sweep)
+    assert found["Prodigy"]["lr"] == optimizers.find("Prodigy").options()["lr"].default == 1.0
+    assert "gradient" not in found["Prodigy"]
+    assert found["Prodigy"]["eps"] < 1e-6
+    assert found["AdamW"]["lr"] != 0.5, "it is drawn"
+    assert found["AdamW"]["gradient"][0].name == "ClipNorm"
+    assert found["AdamW"]["eps"] == 0.25
+
+
+def test_overrides_of_a_named_block_are_its_optimizer_s_too():
+    found = options_of(
+        swept(
+            optimizer=OWN,
+            optimizers=["AdamW", "Prodigy"],
+            trials=2,
+            overrides=["optimizer.lr=0.25", "optimizer.beta1=0.7"],
+        )
+    )
+    assert (found["AdamW"]["lr"], found["Prodigy"]["lr"]) == (0.25, 1.0)
+    assert (found["AdamW"]["beta1"], found["Prodigy"]["beta1"]) == (0.7, 0.9)
+
+
+def test_a_block_without_a_name_and_what_varies_for_all_are_shared():
+    for optimizer, block in (
+        ({"weight_decay": 0.125}, {}),
+        ({"name": "Adam", "weight_decay": 1}, {"parameters": {"optimizer.weight_decay": [0.125]}}),
+    ):
+        found = options_of(swept(optimizer=optimizer, optimizers=["RMSprop", "Adam"], trials=2, **block))
+        assert {name: options["weight_decay"] for name, options in found.items()} == {
+            "RMSprop": 0.125,
+            "Adam": 0.125,
+        }
+
+
+def test_spaces_and_included_settings_that_are_written_out_keep_the_block():
+    spaces = [{"zip": [{"optimizer.name": ["SGD"], "optimizer.lr": [2.0]}]}]
+    include = [{"optimizer.lr": 3.0}]
+    plan = expand(
+        swept(
+            optimizer={"name": "Adam", "lr": 1.0, "weight_decay": 0.125},
+            optimizers=["Lion"],
+            trials=2,
+            spaces=spaces,
+            include=include,
+        )
+    )
+    assert [
+        (of.name, of.options["lr"], of.options["weight_decay"])
+        for of in (config.optimizer for config in plan.configs)
+        if of.name != "Lion"
+    ] == [("SGD", 2.0, 0.125), ("Adam", 3.0, 0.125)]
+    lion = next(of.optimizer for of in plan.configs if of.optimizer.name == "Lion")
+    assert lion.options["weight_decay"] == optimizers.find("Lion").options()["weight_decay"].default
+
+
+def test_a_block_of_an_optimizer_that_is_not_listed_is_refused():
+    with pytest.raises(
+        ConfigErrors, match=r"optimizer\.lr: is an option of AdamW, which sweep\.optimizers does not"
+    ):
+        swept(optimizer=OWN, optimizers=["SGD"], trials=2)
 
 
 def test_what_is_stored_are_the_spaces_themselves():

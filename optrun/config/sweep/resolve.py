@@ -156,9 +156,9 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
             place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
             raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
         node = YamlNode.mapping({}, root.place)
-    node, wrong = with_optimizers(node)
+    node, rest, wrong = with_optimizers(node, base, axes.keys())
     issues += wrong
-    node = on_top(zip_listed(node), overrides, axes, base)
+    node, base = on_top(zip_listed(node), overrides, axes, base), rest
     order = [*document.order, *map(named, overrides)]
     stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
     document = Document(base, [], document.spoiled, order)
