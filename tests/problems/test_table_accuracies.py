@@ -69,8 +69,7 @@ def test_a_table_is_refused_with_what_mends_it_and_is_then_what_scikit_learn_pre
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-# One for each kind of target: how each table is prepared is compared number by number.
-@pytest.mark.parametrize("name", ["iris", "missing cells marked", "imbalanced", "rows of patients"])
+@pytest.mark.parametrize("name", EXPORTED)
 def test_a_table_is_learned_as_well_as_by_scikit_learn(name, tmp_path):
     """The medians over seeds differ by at most three standard errors, and one test sample or 0.01 of R².
 
