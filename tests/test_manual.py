@@ -15,11 +15,8 @@ In what is shown, `…` stands for anything.
 import ast
 import importlib.util
 import inspect
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +24,7 @@ from typer.main import get_command
 
 from optrun import ops
 from optrun.cli.app import app
+from tests.forked import python
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "optrun" / "guide"
@@ -66,15 +64,7 @@ class Session:
 
     def run(self, *command: str) -> tuple[int, str]:
         """Return the exit code and all that is printed, in its order."""
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = python(*command, merged=True, PYTHONUNBUFFERED="1", PYTHONPATH=str(ROOT), COLUMNS="100")
         return done.returncode, "\n".join(map(str.rstrip, done.stdout.splitlines()))
 
     def optrun(self, line: str) -> tuple[int, str]:

@@ -16,6 +16,7 @@ import pytest
 import optrun
 from optrun.api.runs import Run
 from optrun.cli.views.starter import PLUGINS
+from tests.forked import python
 from tests.pairs import few_in_short
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +34,7 @@ QUICKLY = {
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "optrun", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return python("-m", "optrun", *arguments)
 
 
 def run(template: str, *overrides: str) -> Run:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from optrun.store import directory
+from tests.forked import python
 from tests.sweeps.support import digest_of
 
 STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "70"))
@@ -37,9 +38,13 @@ pytestmark = [
 ]
 
 
-def optrun(*arguments, before=()):
+def optrun(*arguments):
+    return python("-m", "optrun", *arguments, "-q")
+
+
+def traced(inject, *arguments):
     return subprocess.run(
-        [*before, sys.executable, "-m", "optrun", *arguments, "-q"],
+        ["strace", "-f", "-o", "/dev/null", *inject, sys.executable, "-m", "optrun", *arguments, "-q"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -62,7 +67,7 @@ def test_a_kill_at_a_call_that_writes_costs_nothing_and_leaves_nothing(kind, cal
     for number in count(1, STRIDE):
         here = f"{call}-{number}"
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-        killed = optrun(*command, "-o", here, before=["strace", "-f", "-o", "/dev/null", *inject])
+        killed = traced(inject, *command, "-o", here)
         if killed.returncode == 0:
             break
         assert killed.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), killed.stderr
