@@ -29,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Each worker begins with half of the files, whose fixtures it makes once; one that is done takes over from others.
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "worksteal"
+    # Else each worker would rewrite all tests anew, and hundreds of commands under test compile all of optrun.
+    if getattr(config.option, "numprocesses", None):
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # A shell starts what runs in the background with SIGINT ignored, and nohup anything with SIGHUP ignored: the
     # commands under test would inherit that.
     for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
@@ -111,7 +114,21 @@ def engine(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def _empty(tmp_path_factory):
+    """Directories that tests have left empty, for the next ones."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def _in_empty_directory(tmp_path, monkeypatch):
-    """Runs go to `runs/` of the working directory."""
-    monkeypatch.chdir(tmp_path)
+def _in_empty_directory(request, tmp_path_factory, _empty, monkeypatch):
+    """Runs go to `runs/` of the working directory, which is tmp_path where a test asks for that."""
+    if "tmp_path" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+        yield
+        return
+    here = _empty.pop() if _empty else tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    yield
+    if not os.listdir(here):
+        _empty.append(here)
