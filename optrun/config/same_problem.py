@@ -5,7 +5,7 @@ from typing import Any
 
 from optrun.config.identity import canonical
 
-HYPERPARAMETERS = ("batch_size", "sampling")
+HYPERPARAMETERS = ("batch_size", "batch_milestones", "batch_gamma", "sampling")
 """Options of a problem that are hyperparameters: runs that differ in them alone are of one problem.
 
 They tell how batches are drawn, and change neither the objective nor the data.

@@ -8,7 +8,7 @@ from optrun.config.model.components import Component
 from optrun.config.model.durations import Duration
 from optrun.config.model.run import RunConfig
 from optrun.errors import counted
-from optrun.registry import Option, Registry, averages, schedulers
+from optrun.registry import Option, Registry, averages, problems, schedulers
 
 SMOKE_STEPS = 100
 SMOKE_TIME = Duration("2s")
@@ -28,6 +28,7 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "name": f"{config.name}-smoke",
         "steps": cut,
         "epochs": None,
+        "problem": _shortened(config.problem, problems, part),
         "optimizer": config.optimizer.model_copy(
             update={
                 "param_groups": [

@@ -1,7 +1,9 @@
 """Minibatches: the samples of each step."""
 
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,11 +23,33 @@ _keeping = threading.Lock()
 renew_after_fork(globals(), "_keeping")
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Epochs whose batches are of one size: its first epoch and step, and where the batches of an epoch start."""
+
+    epoch: int
+    step: int
+    starts: range
+
+    def steps_before(self, epoch: int) -> int:
+        """Return the number of steps before an epoch of this phase."""
+        return self.step + (epoch - self.epoch) * len(self.starts)
+
+
+def phases_of(samples: int, batch_size: int, milestones: Sequence[int] = (), gamma: int = 1) -> list[Phase]:
+    """Return the phases of batches that at each milestone, an epoch, are gamma times as large, at most all samples."""
+    phases = [Phase(0, 0, range(0, samples, batch_size))]
+    for epoch in milestones:
+        batch_size = min(batch_size * gamma, samples)
+        phases.append(Phase(epoch, phases[-1].steps_before(epoch), range(0, samples, batch_size)))
+    return phases
+
+
 class SampleBatches(Batches):
     """Indices ``[S, n]`` of the samples of step t; lane i uses row i mod S.
 
     There is one row per distinct seed if the lanes repeat the same seeds in the same order, as a sweep with ``repeats``
-    does; otherwise one row per lane. An epoch has ⌈samples / batch_size⌉ batches:
+    does; otherwise one row per lane. An epoch has ⌈samples / batch_size⌉ batches, of the size of its phase:
 
         shuffle      of a new permutation of the samples in each epoch; the last batch may be smaller
         replacement  drawn independently, each sample with probability 1 / samples; all batches have the full size
@@ -37,34 +61,35 @@ class SampleBatches(Batches):
         arrays: Arrays,
         seeds: Sequence[int],
         samples: int,
-        batch_size: int,
+        phases: Sequence[Phase],
         sampling: Sampling = "shuffle",
     ) -> None:
         self.arrays = arrays
         self.seeds = [0] if sampling == "fixed" else _period(list(seeds))
         self.samples = samples
         self.sampling = sampling
-        self.starts = range(0, samples, batch_size)
+        self.phases = phases
+        self._steps = [phase.step for phase in phases]
         self._epoch = -1
         self._batches: list[Array] = []
 
     def __getitem__(self, t: int) -> Array:
-        epoch, position = divmod(t, len(self.starts))
-        if self.sampling == "fixed":
-            epoch = 0
+        phase = self.phases[bisect_right(self._steps, t) - 1]
+        epoch, position = divmod(t - phase.step, len(phase.starts))
+        epoch = phase.epoch + (0 if self.sampling == "fixed" else epoch)
         if epoch != self._epoch:
-            self._batches = self._of_epoch(epoch)
+            self._batches = self._of_epoch(epoch, phase.starts)
             self._epoch = epoch
         return self._batches[position]
 
-    def _of_epoch(self, epoch: int) -> list[Array]:
+    def _of_epoch(self, epoch: int, starts: range) -> list[Array]:
         if self.sampling == "fixed":
             orders = [np.arange(self.samples)]
         else:
-            full = len(self.starts) * self.starts.step
+            full = len(starts) * starts.step
             drawn = full if self.sampling == "replacement" else 0
             orders = [_order(seed, epoch, self.samples, drawn) for seed in self.seeds]
-        batches = np.split(np.stack(orders), list(self.starts[1:]), axis=-1)
+        batches = np.split(np.stack(orders), list(starts[1:]), axis=-1)
         # One transfer per epoch: its batches are contiguous slices of one array.
         flat = self.arrays.xp.asarray(np.concatenate([batch.ravel() for batch in batches]))
         ends = np.cumsum([0, *(batch.size for batch in batches)]).tolist()

@@ -65,7 +65,10 @@ class Problem(metaclass=_Checked):
     """Whether operations are elementwise along the lanes, so that lanes may be contiguous in memory."""
 
     steps_per_epoch: int = 1
-    """Batches per epoch; 1 without data."""
+    """Batches per epoch, or per epoch at first; 1 without data."""
+
+    epochs_vary: bool = False
+    """Whether some epochs have other numbers of batches, so that no schedule can count them."""
 
     inferred: str = ""
     """One line about what was inferred from the data; empty if nothing was."""
@@ -169,6 +172,10 @@ class Problem(metaclass=_Checked):
         """Write the initial parameters of each lane."""
         for lane, start in enumerate(self.starts(seeds)):
             params.set_lane(lane, start)
+
+    def steps_in(self, epochs: int) -> int:
+        """Return the number of steps of the first epochs."""
+        return epochs * self.steps_per_epoch
 
     def batches(self, seeds: Sequence[int]) -> "Batches":
         """Return the random draws of each step, given one seed per lane."""

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
-from optrun.problems.batches import SampleBatches, Sampling
+from optrun.problems.batches import SampleBatches, Sampling, phases_of
 from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers
@@ -23,7 +24,7 @@ from optrun.problems.passes import Chunk, Passes
 from optrun.problems.penalties import AbsolutePenalty, Penalty, SquaredPenalty
 from optrun.problems.problem import Batches
 from optrun.problems.scratch import Scratch
-from optrun.registry import Added, NonNegative, PerLane, PositiveInt
+from optrun.registry import Added, Epochs, NonNegative, PerLane, PositiveInt
 
 
 class Supervised(DataProblem, ABC):
@@ -40,6 +41,12 @@ class Supervised(DataProblem, ABC):
         arrays: Arrays,
         *,
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
+        batch_milestones: Annotated[
+            list[Epochs] | None, Added(), "epochs, in their order, at which batches become larger"
+        ] = None,
+        batch_gamma: Annotated[
+            PositiveInt, Added(), "how many times as large, at most all training samples"
+        ] = 2,
         l2: Annotated[
             NonNegative, PerLane(), "strength of the penalty on the weights; biases have none"
         ] = 0.0,
@@ -57,11 +64,14 @@ class Supervised(DataProblem, ABC):
         ] = "shuffle",
         **options: Any,
     ) -> None:
-        if batch_size is None and sampling != "shuffle":
-            raise ConfigError(
-                f"sampling: {sampling} needs a batch_size: without one each step uses all training samples",
-                field="sampling",
-            )
+        milestones = batch_milestones or []
+        for option, is_given in (("sampling", sampling != "shuffle"), ("batch_milestones", milestones)):
+            if batch_size is None and is_given:
+                said = "needs a batch_size: without one each step uses all training samples"
+                name = f"sampling: {sampling}" if option == "sampling" else option
+                raise ConfigError(f"{name} {said}", field=option)
+        if any(later <= earlier for earlier, later in pairwise(milestones)):
+            raise ConfigError(f"batch_milestones must increase (got {milestones})", field="batch_milestones")
         super().__init__(arrays, **options)
         samples = len(self.parts["train"][0])
         if batch_size is not None and batch_size > samples:
@@ -73,7 +83,9 @@ class Supervised(DataProblem, ABC):
         self.l2: float | Array = l2
         self.l1: float | Array = l1
         self.batch_size = batch_size
-        self.steps_per_epoch = -(-samples // (batch_size or samples))
+        self._phases = phases_of(samples, batch_size or samples, milestones, batch_gamma)
+        self.steps_per_epoch = len(self._phases[0].starts)
+        self.epochs_vary = len(self._phases) > 1
         self.inputs: dict[str, Array] = {
             part: inputs_of(arrays, x, bias=bias, batch_size=batch_size)
             for part, (x, _) in self.parts.items()
@@ -130,7 +142,11 @@ class Supervised(DataProblem, ABC):
     def batches(self, seeds: Sequence[int]) -> Batches:
         if self.batch_size is None:
             return Batches()
-        return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self.batch_size, self.sampling)
+        return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self._phases, self.sampling)
+
+    def steps_in(self, epochs: int) -> int:
+        """Return the number of steps of the first epochs."""
+        return next(of.steps_before(epochs) for of in reversed(self._phases) if of.epoch <= epochs)
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         return self._made(self._passes_of(params, grads, batch), params, grads, batch)

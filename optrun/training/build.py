@@ -217,6 +217,9 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
         # Otherwise a OneCycleLR that counts steps would take it for its own option of this name.
         epochs = {"steps_per_epoch": problem.steps_per_epoch} if _counts_epochs(chosen) else {}
         with section(path, chosen.name):
+            if epochs and problem.epochs_vary:
+                said = "interval: epoch needs epochs of equally many steps, and the batch grows: count steps"
+                raise ConfigError(said, field=INTERVAL.name)
             scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
             if scheduler.is_known_ahead:
                 scheduler.check(scheduled_steps(steps))
@@ -234,7 +237,7 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
 
 def steps_of(config: RunConfig, problem: Problem) -> int:
     """Return the number of steps; ConfigError if it does not fit into 64 bits."""
-    steps = config.steps or (config.epochs or 0) * problem.steps_per_epoch
+    steps = config.steps or problem.steps_in(config.epochs or 0)
     if steps > MAX_WHOLE:
         raise ConfigError(
             f"epochs: {config.epochs} of {problem.steps_per_epoch} steps are too many", field="epochs"

@@ -54,11 +54,52 @@ def test_the_seed_decides_what_is_drawn_with_replacement_alone():
     assert build("replacement").batches([2, 1])[3].tolist() == [*other, *one]
 
 
-@pytest.mark.parametrize("sampling", ["replacement", "fixed"])
-def test_runs_of_a_sweep_are_those_that_they_are_alone(sampling, tmp_path):
+GROWING = {"batch_milestones": [1, 2], "batch_gamma": 3}
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement", "fixed"])
+def test_batches_grow_at_milestones(sampling):
+    """Of 50 samples 7 batches of 8, then 3 of 24, and all 50 where 72 would be more; an epoch has each sample once."""
+    problem = SoftmaxRegression(Arrays(), **OPTIONS, batch_size=8, sampling=sampling, **GROWING)
+    assert [problem.steps_in(epochs) for epochs in range(5)] == [0, 7, 10, 11, 12]
+    grown, constant = problem.batches([3, 4]), build(sampling).batches([3, 4])
+    lasts = {"replacement": (8, 24)}.get(sampling, (2, 2))
+    sizes = [*[8] * 6, lasts[0], 24, 24, lasts[1], 50, 50]
+    assert [grown[t].shape[1] for t in range(12)] == sizes
+    assert all(np.array_equal(grown[t], constant[t]) for t in range(7))
+    if sampling != "replacement":
+        epochs = [
+            np.concatenate([grown[t][0] for t in steps]) for steps in (range(7), range(7, 10), [10], [11])
+        ]
+        assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+        assert np.array_equal(epochs[1], epochs[3]) == (sampling == "fixed")
+    assert np.array_equal(grown[8], problem.batches([3, 4])[8])  # whatever was asked for before
+
+
+def test_a_batch_that_grows_is_resumed_and_counts_epochs(tmp_path):
+    problem = {**RUN["problem"], **GROWING}
+    whole = optrun.run({**RUN, "problem": problem}, save=False)
+    optrun.run({**RUN, "problem": problem, "steps": 9}, directory=tmp_path / "half")
+    resumed = optrun.resume(tmp_path / "half", steps=20)
+    assert resumed.params["weight"].tobytes() == whole.params["weight"].tobytes()
+    counted = optrun.run({**RUN, "problem": problem, "steps": None, "epochs": 3}, save=False)
+    assert len(counted.curves["loss"]) == 8 + 3 + 1
+    by_epoch = {"name": "StepLR", "step_size": 1, "interval": "epoch"}
+    with pytest.raises(ConfigError, match="the batch grows: count steps"):
+        optrun.run({**RUN, "problem": problem, "scheduler": by_epoch}, save=False)
+    for wrong, said in (
+        ({"batch_milestones": [2, 2]}, "must increase"),
+        ({"batch_size": None}, "needs a batch_size"),
+    ):
+        with pytest.raises(ConfigError, match=f"batch_milestones {said}"):
+            optrun.run({**RUN, "problem": {**problem, **wrong}}, save=False)
+
+
+@pytest.mark.parametrize("more", [{"sampling": "replacement"}, {"sampling": "fixed"}, GROWING])
+def test_runs_of_a_sweep_are_those_that_they_are_alone(more, tmp_path):
     swept = {
         **RUN,
-        "problem": {**RUN["problem"], "sampling": sampling},
+        "problem": {**RUN["problem"], **more},
         "sweep": {"parameters": {"optimizer.lr": [0.05, 0.1]}, "repeats": 3},
     }
     for run in optrun.sweep(swept, directory=tmp_path / "sweep", jobs=1).runs:
