@@ -9,7 +9,7 @@ from optrun.arrays import Array
 from optrun.errors import counted
 from optrun.problems.data.cells import Decimal, has_grouping_points, has_point, is_ambiguous, is_number
 from optrun.problems.data.columns import DataColumn, Table
-from optrun.problems.data.dataset import listed
+from optrun.problems.data.dataset import MANY, listed
 
 MOST_CATEGORIES = 100
 """Largest number of words that are taken as categories unless a user says so."""
@@ -28,7 +28,7 @@ _DATE = re.compile(
 )
 
 
-_UNIT = re.compile(r"[-+]?([$€£¥]\s?[\d.,]+|[\d.,]+\s?[%€$£¥])\Z")
+_UNIT = re.compile(r"[-+]?([$€£¥]\s?[-+]?[\d.,]+|[\d.,]+\s?[%€$£¥])\Z")
 
 
 def feature_faults(
@@ -81,7 +81,7 @@ def _word_faults(
             f"{label} holds dates or times, such as {first}: drop it, or make numbers of it with pandas, such as "
             ".dt.year"
         )
-    elif share(counts, (bool(_UNIT.match(word)) for word in words)) > 0.8:
+    elif share(counts, map(_has_unit, words)) > 0.8:
         yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
     elif decimal is None and any(map(is_ambiguous, words)):
         word = next(word for word in words if is_ambiguous(word))
@@ -158,6 +158,11 @@ def target_faults(
         return
     if share(counts, map(_is_date, words)) > 0.8:
         yield f"{label}, the target, holds dates or times, such as {words[0]!r}: name another with target"
+    elif (len(words) > MANY or counts.max() == 1) and share(counts, map(_has_unit, words)) > 0.8:
+        yield (
+            f"{label}, the target, holds numbers with a unit, such as {words[0]!r}: remove the unit, or, where these "
+            "are classes, list the column under categories"
+        )
     elif (odd := [word for word in words if not _is_like_number(word)]) and len(odd) < len(words):
         yield (
             f"{label}, the target: {shortened(odd[0])!r} is not a number, as other targets are "
@@ -206,6 +211,10 @@ def shortened(text: str) -> str:
 
 def _is_date(word: str) -> bool:
     return bool(_DATE.match(word)) and not is_number(word)
+
+
+def _has_unit(word: str) -> bool:
+    return bool(_UNIT.match(word))
 
 
 def _is_like_number(word: str) -> bool:
