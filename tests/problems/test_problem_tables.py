@@ -191,6 +191,8 @@ def test_the_line_says_how_the_data_were_understood():
     assert made.notes == ["75% of the samples are of class 'u': always to say so has an accuracy of 0.75"]
     made = problem(MLP, text([[*line[:1], "7", line[2]] for line in rows(8)], ["a", "b", "y"]))
     assert made.notes == ["feature 'b' is constant"]
+    made = problem(MLP, labelled(["3.0"] * 8))
+    assert made.notes == ["the target is constant: there is nothing to learn"]
 
 
 MANY = [str(i) for i in range(30)] * 2

@@ -54,6 +54,8 @@ def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
                 f"{share:.0%} of the samples are of class {classes[counts.argmax()].item()!r}: "
                 f"always to say so has an accuracy of {share:.2g}"
             )
+    elif (dataset.targets == dataset.targets[0]).all():
+        found.append("the target is constant: there is nothing to learn")
     elif not dataset.categorical and dataset.is_whole():
         found.append(
             f"the target is real, of {len(np.unique(dataset.targets))} whole numbers: task: classification takes "
