@@ -244,7 +244,8 @@ def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder,
     assert len(out.splitlines()) == 11
     assert "not used: 'price'" in err
     unknown = (
-        "1 cell of 'colour' has a word that no training sample has: all features of the column are 0 there"
+        "1 cell of 'colour' has a word that no training sample has, such as 'violet': all features of the column "
+        "are 0 there"
     )
     assert f"note: {unknown}\n" in err
     assert "2 more samples" in err
@@ -391,8 +392,8 @@ def test_samples_that_are_none_or_not_finite_are_refused(folder, name, target, t
     for none in (np.zeros((0, 2)), "empty.csv"):
         with pytest.raises(ConfigError, match="there is no sample"):
             run.predict(none)
-    with pytest.raises(ConfigError, match="not finite"):
-        run.evaluate(np.full((2, 2), np.inf), targets)
+    with pytest.raises(ConfigError, match=r"'width' is not finite \(row 2\)"):
+        run.evaluate(np.array([[1, 2], [3, -np.inf]]), targets)
 
 
 def test_booleans_are_the_words_of_a_table():

@@ -70,6 +70,10 @@ def test_features_are_scikit_learns(missing, standardize):
     assert made.names == names
     assert found.tobytes() == again(made).features(data).tobytes()
     assert made.unknown(data) == {"colour": 1, "zip": 1}
+    assert made.unknown_words(data.take(np.array([6, 6]))) == [
+        "all 2 cells of 'colour' have words that no training sample has, such as 'violet', in place of 'blue', "
+        "'green', 'red': all features of the column are 0 there"
+    ]
 
 
 def test_columns_are_found_by_name_in_any_order_beside_others():
@@ -82,16 +86,24 @@ def test_columns_are_found_by_name_in_any_order_beside_others():
 
 def test_all_that_is_wrong_with_new_rows_is_named_at_once():
     complete = table(
-        DataColumn("age", np.arange(8.0)), DataColumn("size", np.arange(8.0)), words("colour", *"abababab")
+        DataColumn("age", np.arange(8.0)),
+        DataColumn("size", np.arange(8.0)),
+        words("colour", *"abababab"),
+        DataColumn("far", np.arange(8.0)),
     )
     made = Preparation.fit(complete, TRAIN, standardize=True)
-    new = table(words("age", "x", "2", "y"), DataColumn("siz", np.arange(3.0)), words("colour", "a", "", "b"))
+    new = table(
+        words("age", "x", "2", "y"),
+        DataColumn("siz", np.arange(3.0)),
+        words("colour", "a", "", "b"),
+        DataColumn("far", np.array([1, 2, np.inf])),
+    )
     with pytest.raises(ConfigError) as caught:
         made.features(new)
     assert str(caught.value) == (
         "data: 'age' has 2 words in place of numbers, such as 'x' in line 2; no column 'size'. Did you mean 'siz'?; "
         "'colour' lacks 1 value (line 3), and none was filled in for training: leave out such rows, or train with "
-        "missing: median"
+        "missing: median; 'far' is not finite (line 4)"
     )
 
 

@@ -269,7 +269,7 @@ def test_words_that_training_samples_have_not_are_noted(tmp_path):
     (tmp_path / "d.csv").write_text("\n".join(["x,c,y,part", *lines]))
     notes = problem(tmp_path / "d.csv", {"split": "part"}).notes
     assert (
-        "1 cell of 'c' has a word that no training sample has: all features of the column are 0 there"
+        "1 cell of 'c' has a word that no training sample has, such as 'new': all features of the column are 0 there"
         in notes
     )
 

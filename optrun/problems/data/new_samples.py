@@ -112,7 +112,7 @@ def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation
             field="data",
         )
     table = tuple(DataColumn(each.name, array[:, i]) for i, each in enumerate(columns))
-    return NewSamples(Table(table, np.arange(len(array)), "row"))
+    return NewSamples(Table(table, np.arange(1, len(array) + 1), "row"))
 
 
 def _kinds(preparation: Preparation) -> dict[str, Kind]:
@@ -175,7 +175,7 @@ def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
         raise ConfigError(f"data: {fault}", field="data")
     for i, cells in texts.items():
         columns[i] = cells.read_as(kinds.get(names[i], "numbers"), names[i], decimal)
-    return Table(tuple(columns[i] for i in range(len(names))), np.arange(len(frame)), "row")
+    return Table(tuple(columns[i] for i in range(len(names))), np.arange(1, len(frame) + 1), "row")
 
 
 def _used(table: Table, preparation: Preparation) -> NewSamples:

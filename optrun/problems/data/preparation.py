@@ -1,6 +1,6 @@
 """The preparation of samples: what the training samples tell about it, applied to any others, and plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +10,9 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import Decimal, is_number
 from optrun.problems.data.columns import Kind, Table
+from optrun.problems.data.dataset import listed
 from optrun.problems.data.faults import places as places_of
+from optrun.problems.data.faults import shortened
 from optrun.problems.data.scaling import Scaling
 from optrun.problems.data.treatments import Categories, Missing, Number, Treatment, treatment_from_json
 
@@ -121,8 +123,8 @@ class Preparation:
     def features(self, samples: Table | Array) -> Array:
         """Return the features ``[N, *shape]`` of samples as float64.
 
-        Raises ConfigError, which names all of them, if columns lack, or have words in place of numbers, or if cells are
-        missing for which nothing stands.
+        Raises ConfigError, which names all of them, if columns lack, have words in place of numbers or are infinite, or
+        if cells are missing for which nothing stands.
         """
         if isinstance(samples, Table):
             samples = self._chosen(samples)
@@ -133,27 +135,39 @@ class Preparation:
             raise ConfigError(
                 f"data: samples of shape {samples.shape[1:]}, where {expected} are expected", field="data"
             )
+        elif not np.isfinite(samples).all():
+            row, *place = np.argwhere(~np.isfinite(samples))[0].tolist()
+            raise ConfigError(
+                f"data: feature {', '.join(map(str, place))} of sample {row} is not finite", field="data"
+            )
         features = self._encoded(samples)
         return features if self.scaling is None else self.scaling.apply(features)
 
     def unknown(self, samples: Table | Array) -> dict[str, int]:
         """Return by column how many cells have a word that no training sample had; such columns only."""
-        if not isinstance(samples, Table):
-            return {}
-        counts = {
-            each.name: int(each.unknown(samples[each.name]).sum())
-            for each in self.columns
-            if isinstance(each, Categories)
-        }
-        return {name: count for name, count in counts.items() if count}
+        return {each.name: int(rows.sum()) for each, rows in self._unknown(samples)}
 
     def unknown_words(self, samples: Table | Array) -> list[str]:
         """Return a note for each column with words that no training sample had."""
-        return [
-            f"{counted(count, 'cell')} of {name!r} {'has a word' if count == 1 else 'have words'} that no training "
-            "sample has: all features of the column are 0 there"
-            for name, count in self.unknown(samples).items()
-        ]
+        notes = []
+        for each, rows in self._unknown(samples):
+            assert isinstance(samples, Table)
+            column, count = samples[each.name].as_words(), int(rows.sum())
+            word = (column.words or ())[column.values[rows.argmax()]]
+            cells = f"all {counted(count, 'cell')}" if count == len(rows) > 1 else counted(count, "cell")
+            known = f", in place of {listed([*map(repr, each.values)])}" if rows.all() else ""
+            notes.append(
+                f"{cells} of {each.name!r} {'has a word' if count == 1 else 'have words'} that no training sample "
+                f"has, such as {shortened(word)!r}{known}: all features of the column are 0 there"
+            )
+        return notes
+
+    def _unknown(self, samples: Table | Array) -> Iterator[tuple[Categories, Array]]:
+        """Yield the columns of words with cells ``[N]`` that no training sample had."""
+        if isinstance(samples, Table):
+            for each in self.columns:
+                if isinstance(each, Categories) and (rows := each.unknown(samples[each.name])).any():
+                    yield each, rows
 
     def _chosen(self, table: Table) -> Table:
         """Return the columns that are used; ConfigError for all that is wrong with them."""
@@ -173,6 +187,8 @@ class Preparation:
                     f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
                     f"{word!r} in {table.unit} {table.lines[places[0]]}"
                 )
+            elif isinstance(each, Number) and (rows := np.isinf(column.values)).any():
+                wrong.append(f"{each.name!r} is not finite ({places_of(table, rows)})")
             elif each.needs_all and column.missing.any():
                 wrong.append(
                     f"{each.name!r} lacks {counted(int(column.missing.sum()), 'value')} "
