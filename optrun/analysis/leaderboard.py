@@ -266,7 +266,7 @@ def _ranked(plan: SweepPlan, states: States) -> tuple[Array, Array]:
     is_in = (counts & ended & ~states.are(Status.FAILED))[: count * repeats].reshape(count, repeats)
     quartiles = np.full((count, len(QUARTILES)), np.nan)
     sizes = is_in.sum(axis=1)
-    for size in np.unique(sizes[sizes > 0]):
+    for size in np.flatnonzero(np.bincount(sizes[sizes > 0])):
         own = sizes == size
         quartiles[own] = _percentiles(values[own][is_in[own]].reshape(-1, int(size)))
     quartiles[~np.isfinite(quartiles)] = np.nan

@@ -87,7 +87,7 @@ class SettingColumns(Sequence[Mapping[str, Any]]):
     @property
     def combinations(self) -> list[Sequence[str]]:
         """Which paths a setting has, each once."""
-        return [self._paths[code] for code in np.unique(self._codes)]
+        return [self._paths[code] for code in np.flatnonzero(np.bincount(self._codes)).tolist()]
 
     def values(self, path: str) -> list[Any]:
         """Return the value of a parameter of each setting, MISSING where one lacks it."""

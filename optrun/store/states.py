@@ -103,7 +103,7 @@ class States(Sequence[RunState]):
     @property
     def statuses(self) -> set[Status]:
         """The statuses that runs have."""
-        return {STATUSES[code] for code in np.unique(self.codes)}
+        return {STATUSES[code] for code in np.flatnonzero(np.bincount(self.codes))}
 
     def are(self, *statuses: Status) -> Array:
         """Return which runs have one of these statuses."""

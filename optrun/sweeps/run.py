@@ -1,7 +1,6 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunState, Status, Store
 from optrun.store.blocks import LEAST_LANES
@@ -130,31 +130,29 @@ class _Course:
             workers = how.workers(most, self._interrupted, look, self._connection)
             self._workers = self.stack.enter_context(workers)
         has_to_end = False
-        left, waiting = bytearray(len(states)), bytearray(len(states))
-        running = states.are(Status.RUNNING).tolist()
-        for run in wanted:
-            left[run] = True
-            waiting[run] = not running[run]
-        group_of = array("q", bytes(8 * len(states)))
+        left = np.zeros(len(states), bool)
+        left[np.asarray(wanted)] = True
+        waiting = left & ~states.are(Status.RUNNING)
+        group_of = np.zeros(len(states), np.int64)
         for number, group in enumerate(self._groups):
-            for run in group.runs:
-                group_of[run] = number
-        begin_in = Counter(group_of[run] for run in wanted if waiting[run])
+            group_of[np.asarray(group.runs)] = number
+        to_begin = np.bincount(group_of[waiting], minlength=len(self._groups))
         # A pack that has paused goes on at once: reading its checkpoints takes as long as writing them.
         paused: dict[int, Checkpoint | None] = {}
 
         def work_of(pack: Sequence[int]) -> Work:
-            if begun := [run for run in pack if waiting[run]]:
+            places = np.asarray(pack)
+            begun = places[waiting[places]]
+            number = int(group_of[pack[0]])
+            if begun.size:
                 # Once: a pack that is tried again, or a part of it, has begun.
-                for run in begun:
-                    waiting[run] = False
+                waiting[begun] = False
+                to_begin[number] -= begun.size
                 self._begin_runs(begun)
             configs = plan.configs_of(pack)
-            number = group_of[pack[0]]
-            begin_in[number] -= len(begun)
-            packs = 1 + begin_in[number] / len(pack) / how.split
+            packs = 1 + float(to_begin[number]) / len(pack) / how.split
             identity = self._groups[number].identity.part(plan.documents[pack[0]])
-            if self._writer.states.steps[np.asarray(pack)].any():
+            if self._writer.states.steps[places].any():
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity, packs=packs)
             is_stored = until is None and isinstance(self._results, Store)
@@ -173,8 +171,7 @@ class _Course:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
                 if isinstance(of_pack, Ended):
-                    for run in pack:
-                        left[run] = False
+                    left[np.asarray(pack)] = False
                     continue
                 paused.update(
                     (run, each.checkpoint) for run, each in zip(pack, of_pack, strict=True) if each.goes_on
@@ -183,17 +180,16 @@ class _Course:
                     left[run] = left[run] and each.goes_on
                 has_failed = any(each.state.status is Status.FAILED for each in of_pack)
                 has_to_end = has_to_end or (how.fail_fast and has_failed)
-        return not any(left) and not has_to_end
+        return not left.any() and not has_to_end
 
-    def _begin_runs(self, runs: Sequence[int]) -> None:
+    def _begin_runs(self, runs: Array) -> None:
         """Have runs be running, which wait."""
-        places = np.asarray(runs, np.int64)
-        states = self._writer.states.chosen(places)
+        states = self._writer.states.chosen(runs)
         states.codes[:] = CODES[Status.RUNNING]
         if isinstance(self._results, Store) and len(runs) >= LEAST_LANES:
-            self._results.put_states(places, states)
+            self._results.put_states(runs, states)
         else:
-            self._results.commit(states=dict(zip(runs, states, strict=True)))
+            self._results.commit(states=dict(zip(runs.tolist(), states, strict=True)))
 
     def _checkpoint(self, run: int, checkpoint: Checkpoint | None, identity: Identity) -> Checkpoint:
         """Return from where a run goes on that has made steps, by default what is stored; StoreError if nothing is."""
@@ -214,7 +210,7 @@ def _divided(
     steps = states.steps[runs]
     return [
         pack
-        for step in np.unique(steps)[::-1]
+        for step in np.unique(steps, return_index=True)[0][::-1]
         for pack in divided(groups, as_range(runs[steps == step].tolist()), how.split, how.lanes)
     ]
 

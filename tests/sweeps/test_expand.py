@@ -282,7 +282,7 @@ def test_a_plan_is_extended_by_what_is_new_alone():
     assert after.documents[2]["optimizer"]["lr"] == 0.3
     for kept in ("documents", "settings", "configs"):
         assert getattr(after, kept)[:2] == getattr(before, kept)
-    kinds = [each.columns[1].kind_and_seed(0)[0] for each in (before, after)]
+    kinds = [next(each.columns[1].of_kinds_and_seeds([0]))[0][0] for each in (before, after)]
     assert kinds[0] is kinds[1]
 
 

@@ -194,7 +194,9 @@ class Completed:
         """Whether it is known without looking at the configs that no two settings have equal ones."""
         if len(self._kinds) != 1 or not self._values.size:
             return False
-        return len(np.unique(self._values.view(np.int64), axis=0)) == len(self._values)
+        # With the indices it is not by a hash table, for which NumPy imports its masked arrays.
+        _, first = np.unique(self._values.view(np.int64), axis=0, return_index=True)
+        return len(first) == len(self._values)
 
     @property
     def runs(self) -> range:
@@ -218,18 +220,23 @@ class Completed:
             return np.array(self._seeds, np.int64)[repeats]
         return np.array([kind.config.seed for kind in self._kinds], np.int64)[self._codes[settings]] + repeats
 
-    def kind_and_seed(self, run: int) -> tuple[ConfigKind, int]:
-        """Return of which kind the config of a run is, and its seed."""
-        return self._kind(run // self._repeats), self._seed(run)
+    def of_kinds_and_seeds(self, runs: Sequence[int]) -> Iterator[tuple[tuple[ConfigKind, int], list[int]]]:
+        """Yield each kind and seed that the configs of some runs have, and those of the runs that have these."""
+        own = np.asarray(runs, np.int64)
+        codes, seeds = self._codes[own // self._repeats], self.seeds(own)
+        order = np.lexsort((own, seeds, codes))
+        changes = (np.diff(codes[order]) != 0) | (np.diff(seeds[order]) != 0)
+        for part in np.split(order, np.flatnonzero(changes) + 1):
+            yield (self._kinds[codes[part[0]]], int(seeds[part[0]])), own[part].tolist()
 
     def of_pack(self, runs: Sequence[int]) -> Sequence[RunConfig]:
         """Return the configs of some runs."""
-        settings = np.asarray(runs, np.int64) // self._repeats
+        own = np.asarray(runs, np.int64)
+        settings, seeds = own // self._repeats, self.seeds(own).tolist()
         used, codes = np.unique(self._codes[settings], return_inverse=True)
         if len(used) == 1:
             kind, count = self._kinds[used[0]], self._floats[used[0]]
-            return LaneColumns(kind.config_of, self._values[settings, :count], [*map(self._seed, runs)])
-        seeds = (self._seed(run) for run in runs)
+            return LaneColumns(kind.config_of, self._values[settings, :count], seeds)
         values = (
             tuple(row[: self._floats[used[code]]])
             for code, row in zip(codes, self._values[settings].tolist(), strict=True)

@@ -4,7 +4,7 @@ import json
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from itertools import pairwise
@@ -102,12 +102,8 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     by or expects, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each
     for itself.
     """
-    by_key: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
     documents = plan.documents
-    key_of = _KeysOfPacks(plan)
-    for run in range(len(documents)) if runs is None else runs:
-        by_key[key_of(run)].append(run)
-    groups = {key: as_range(own) for key, own in by_key.items()}
+    groups = _by_key(plan, range(len(documents)) if runs is None else runs)
     alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for own in groups.values():
         alike[_problem_key(documents[own[0]])].append(own)
@@ -121,26 +117,29 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     return [found[own[0]] for own in groups.values()]
 
 
-class _KeysOfPacks:
-    """The `pack_key` of each run of a plan: one for all of a kind and a seed, if it depends on none of their floats."""
+def _by_key(plan: Plan, runs: Sequence[int]) -> dict[str, Sequence[int]]:
+    """Return the runs of each `pack_key`, in their order: that of its first run."""
+    if plan.columns is None:
+        parts: Iterable[tuple[str | None, Sequence[int]]] = [(None, runs)]
+    else:
+        # One for all of a kind and a seed, if it depends on none of their floats.
+        parts = [(_key_of_kind(*alike), own) for alike, own in plan.columns[1].of_kinds_and_seeds(runs)]
+    by_key: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+    for key, own in parts:
+        if key is not None:
+            by_key[key].extend(own)
+            continue
+        for run in own:
+            by_key[pack_key(plan.documents[run])].append(run)
+    groups = {key: as_range(array("q", sorted(own))) for key, own in by_key.items()}
+    return dict(sorted(groups.items(), key=lambda each: each[1][0]))
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._known: dict[tuple[int, int], str | None] = {}
 
-    def __call__(self, run: int) -> str:
-        plan = self._plan
-        key = self._of_kind(*plan.columns[1].kind_and_seed(run)) if plan.columns is not None else None
-        return pack_key(plan.documents[run]) if key is None else key
-
-    def _of_kind(self, kind: ConfigKind, seed: int) -> str | None:
-        place = id(kind), seed
-        if place not in self._known:
-            values = kind.values or ()
-            key = pack_key(kind.document_of(values, seed))
-            others = [math.nextafter(value, math.inf) for value in values]
-            self._known[place] = key if key == pack_key(kind.document_of(others, seed)) else None
-        return self._known[place]
+def _key_of_kind(kind: ConfigKind, seed: int) -> str | None:
+    values = kind.values or ()
+    key = pack_key(kind.document_of(values, seed))
+    others = [math.nextafter(value, math.inf) for value in values]
+    return key if key == pack_key(kind.document_of(others, seed)) else None
 
 
 def as_range(numbers: Sequence[int]) -> Sequence[int]:

@@ -98,10 +98,12 @@ class Space:
         drawn = self.trials or math.prod(each.size for each in self.dimensions)
         return drawn * math.prod(each.size for each in self.crossed)
 
-    def completed(self, setting: Setting) -> Iterator[Setting]:
-        """Yield a setting of its dimensions with all values that are crossed with it."""
-        for values in itertools.product(*(each.choices for each in self.crossed)):
-            yield joined([*values, setting])
+    def completed(self, setting: Setting) -> Sequence[Setting]:
+        """Return a setting of its dimensions with all values that are crossed with it."""
+        if not self.crossed:
+            return (setting,)
+        crossed = itertools.product(*(each.choices for each in self.crossed))
+        return [joined([*values, setting]) for values in crossed]
 
     def at(self, quantiles: Sequence[Array]) -> list[Setting]:
         """Return the settings at quantiles in [0, 1), ``[n]`` for each dimension."""
@@ -110,7 +112,7 @@ class Space:
 
     def leaves_out(self, setting: Setting) -> bool:
         """Whether a setting is excluded."""
-        return any(matches(setting, each) for each in self.excluded)
+        return bool(self.excluded) and any(matches(setting, each) for each in self.excluded)
 
 
 def spaces_of(swept: SweepConfig) -> list[Space]:
