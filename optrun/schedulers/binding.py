@@ -210,15 +210,15 @@ class Binding:
         """
         return self._valid(steps, whole=True)
 
-    def independent(self, steps: Array) -> list[str]:
-        """Return the hyperparameters whose initial values do not affect the values at the steps in any group."""
+    def independent(self, steps: Array) -> dict[str, list[ScheduledGroup]]:
+        """Return the groups, by hyperparameter, whose initial value does not affect the values at the steps."""
         self.initialize_new_groups()
-        depends: dict[str, bool] = {}
+        found: dict[str, list[ScheduledGroup]] = {}
         for group, name, schedule in self._targets():
             base = np.asarray(group[f"initial_{name}"], np.float64)
-            same = np.array_equal(schedule.at(steps, base), schedule.at(steps, 0.5 * base + 0.125))
-            depends[name] = depends.get(name, False) or not same
-        return [name for name, it_does in depends.items() if not it_does]
+            if np.array_equal(schedule.at(steps, base), schedule.at(steps, 0.5 * base + 0.125)):
+                found.setdefault(name, []).append(group)
+        return found
 
     def _valid(self, steps: Array, *, whole: bool) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
         """Return the table; unless ``whole``, it may end before the first value out of bounds."""

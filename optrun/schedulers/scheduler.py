@@ -24,7 +24,7 @@ from optrun.hyperparameters import completed
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.kernels.deferred import Deferred
 from optrun.registry import Option, check_annotated, checks_nothing, options_of, said_of, schedulers
-from optrun.schedulers.binding import Binding, HasGroups
+from optrun.schedulers.binding import Binding, HasGroups, ScheduledGroup
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
 from optrun.schedulers.warmup import WARMUP, WARMUP_START, rise
@@ -307,8 +307,8 @@ class LRScheduler:
     def hyperparameter(self) -> str:
         return self._bound().hyperparameter
 
-    def independent(self, steps: Array) -> list[str]:
-        """Return the hyperparameters whose initial values do not affect the values at the steps."""
+    def independent(self, steps: Array) -> dict[str, list[ScheduledGroup]]:
+        """Return the groups, by hyperparameter, whose initial value does not affect the values at the steps."""
         return self._bound().independent(steps)
 
     def observe_metric(self, t: int, metrics: Array) -> bool:

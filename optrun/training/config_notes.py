@@ -148,16 +148,15 @@ def _unread_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> I
 def _idle_schedules(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
     """Yield schedules that change nothing, and hyperparameters that a schedule leaves without effect."""
     steps = scheduled_steps(pack.steps, SAMPLED_STEPS)
-    options = optimizers.find(config.optimizer.name).options()
     for scheduler in pack.schedulers:
         if not scheduler.is_known_ahead:
             continue
         name, kind = scheduler.hyperparameter, type(scheduler).__name__
         path = "scheduler" if name == "lr" and config.scheduler else f"schedules.{name}"
-        for free in scheduler.independent(steps):
-            value = config.optimizer.options[free]
-            if f"optimizer.{free}" in varied or value != options[free].default:
-                yield f"optimizer.{free} has no effect: {kind} sets {free} itself"
+        for free, groups in scheduler.independent(steps).items():
+            for place, readers in _readers(pack, config, free, varied):
+                if all(any(each is group for group in groups) for each in readers):
+                    yield f"{place} has no effect: {kind} sets {free} itself"
         if scheduler.has_feedback or pack.steps < 2:
             continue
         tables = [_lane(values) for _, of, values in scheduler.values_at(steps) if of == name]
@@ -169,6 +168,26 @@ def _idle_schedules(pack: Pack, config: RunConfig, varied: Collection[str]) -> I
                 yield f"{path}: {kind} changes nothing within the run's {counted(pack.steps, 'step')}"
         elif name == "lr":
             yield from _vanished(tables[0], steps, pack.steps, kind)
+
+
+def _readers(
+    pack: Pack, config: RunConfig, name: str, varied: Collection[str]
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield where a hyperparameter is set or varied, and which parameter groups read it there."""
+    chosen, groups = config.optimizer, pack.optimizer.param_groups
+    first = len(groups) - len(chosen.param_groups)
+    readers, own = list(groups[:first]), []
+    for i, (written, group) in enumerate(zip(chosen.param_groups, groups[first:], strict=True)):
+        place = f"optimizer.param_groups.{i}.{name}"
+        if name in written.options or place in varied:
+            own.append((place, [group]))
+        elif written.name is None:
+            readers.append(group)
+    place, options = f"optimizer.{name}", optimizers.find(chosen.name).options()
+    is_set = name in options and chosen.options[name] != options[name].default
+    if readers and (is_set or place in varied):
+        yield place, readers
+    yield from own
 
 
 def _vanished(rates: Array, steps: Array, length: int, kind: str) -> Iterator[str]:

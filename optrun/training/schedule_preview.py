@@ -14,7 +14,6 @@ def scheduled(config: RunConfig) -> dict[str, Array]:
 
     A very long run is sampled at evenly spaced steps. Nothing is trained, so ReduceLROnPlateau never reduces.
 
-
     Raises ConfigError if the problem, the optimizer or a scheduler cannot be built.
     """
     pack = Pack([config])
@@ -26,6 +25,8 @@ def scheduled(config: RunConfig) -> dict[str, Array]:
     table: dict[str, Array] = {"step": steps}
     for name in dict.fromkeys(["lr", *(name for _, name, _ in moving)]):
         for index, group in enumerate(groups):
+            if name not in group.options:  # its rule is another one
+                continue
             row = np.full(len(steps), np.ravel(group[name])[0])
             for follower, of, values in moving:
                 if follower is group and of == name:

@@ -111,6 +111,29 @@ def test_what_a_schedule_sets_by_itself_has_no_effect(scheduler):
 
 
 @pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        # Muon cycles momentum, AdamW beta1: each group its own.
+        ({"name": "AdamW", "lr": 3e-3}, ["lr", "param_groups.0.lr"]),
+        ({"name": "AdamW", "beta1": 0.8}, ["lr", "param_groups.0.beta1"]),
+        ({"name": "SGD", "momentum": 0.5}, ["lr", "param_groups.0.momentum"]),
+        ({"momentum": 0.5}, ["lr", "param_groups.0.momentum"]),
+        # A group's own schedule starts from the rate that it reads.
+        ({"lr": 3e-3, "schedules": {"lr": {"name": "StepLR", "step_size": 30}}}, ["lr"]),
+        ({"schedules": {"lr": {"name": "StepLR", "step_size": 30}}}, []),
+    ],
+)
+def test_what_a_schedule_sets_by_itself_has_no_effect_in_any_group(group, expected):
+    config = {
+        "problem": {"name": "mlp", "data": "iris"},
+        "optimizer": {"name": "SGD", "lr": 0.3, "param_groups": [{"params": "*.bias", **group}]},
+        "scheduler": {"name": "OneCycleLR", "max_lr": 0.002, "total_steps": 40},
+    }
+    found = [each.partition(" has no effect: OneCycleLR sets")[0] for each in notes(**config)]
+    assert found == [f"optimizer.{path}" for path in expected]
+
+
+@pytest.mark.parametrize(
     ("changes", "varied", "expected"),
     [
         ({"dampening": 0.5}, (), ["dampening"]),

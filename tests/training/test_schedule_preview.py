@@ -52,6 +52,16 @@ def test_everything_that_is_scheduled_is_there():
         np.testing.assert_array_equal(table[name], trained[name], err_msg=name)
 
 
+def test_a_group_of_another_rule_has_what_this_rule_has():
+    config = {
+        "problem": {"name": "mlp", "data": "iris"},
+        "optimizer": {"name": "SGD", "param_groups": [{"params": "*.bias", "name": "AdamW"}]},
+        "scheduler": {"name": "OneCycleLR", "max_lr": 0.2, "total_steps": 40},
+        "steps": 40,
+    }
+    assert list(scheduled(from_mapping(config))) == ["step", "lr", "lr.1", "momentum", "beta1.1"]
+
+
 @pytest.mark.parametrize("steps", [7, 2**62])
 def test_a_choice_of_steps_is_even_and_has_the_first_and_the_last(steps):
     assert scheduled_steps(steps, 4).tolist() == [0, (steps - 1) // 3, 2 * (steps - 1) // 3, steps - 1]
