@@ -4,6 +4,7 @@ BLAS itself runs on one thread. A block is the same product in every thread, for
 alone as in a pack.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeAlias
@@ -14,46 +15,66 @@ from optrun.arrays import Array
 from optrun.kernels.threads import Piece, run_in_threads, threads_per_step
 
 Block: TypeAlias = tuple[slice, slice]
+Product: TypeAlias = tuple[Array, Array, Array]
+"""Its factors and the array that it is written to."""
 
-CUT_ABOVE = 1 << 24
-"""Multiplications of a product or a block of one above which it is cut: a third of a millisecond, several times what
-it takes a thread to wake."""
+CUT_ABOVE = 1 << 22
+"""Multiplications of a product above which it is cut in two: 20 to 40 µs, several times what a thread takes to wake."""
+
+HALVED_ABOVE = 1 << 24
+"""Multiplications of a block above which it is halved once more."""
 
 LEAST_SIDE = 256
-"""Rows or columns that are not cut any more: BLAS copies its operands for each block, in the time of 20 of them."""
+"""Rows or columns that are not cut any more, but of a product that is whole: BLAS copies its operands for each block,
+in the time of 20 of them."""
 
 EDGE = 64
 """Blocks begin at multiples, which suit the registers of any processor."""
 
 
-def multiply(xp: Any, most: int) -> Callable[..., Any]:
-    """Return what multiplies matrices: ``xp.matmul``, unless products of so many multiplications are to be cut."""
-    return matmul if xp is np and most > CUT_ABOVE else xp.matmul
+def multiply(xp: Any, most: int) -> Callable[..., None]:
+    """Return what writes the products of matrices: `matmuls` if some, of ``most`` multiplications, are to be cut."""
+    if xp is np and most > CUT_ABOVE:
+        return matmuls
+
+    def in_turn(*products: Product) -> None:
+        for left, right, out in products:
+            xp.matmul(left, right, out=out)
+
+    return in_turn
 
 
-def matmul(left: Array, right: Array, *, out: Array) -> None:
-    """Write the products ``[..., m, n]`` of ``[..., m, k]`` and ``[..., k, n]`` to ``out``, on all threads."""
-    cut = blocks(left.shape[-2], left.shape[-1], right.shape[-1])
+def matmuls(*products: Product) -> None:
+    """Write independent products ``[..., m, n]`` of ``[..., m, k]`` and ``[..., k, n]``, on all threads."""
 
-    def piece(rows: slice, columns: slice) -> Piece:
+    def piece(product: Product, rows: slice, columns: slice) -> Piece:
+        left, right, out = product
         return lambda thread: np.matmul(left[..., rows, :], right[..., columns], out=out[..., rows, columns])
 
-    run_in_threads([piece(*each) for each in cut], threads_per_step())()
+    shapes = [(*left.shape[-2:], right.shape[-1]) for left, right, _ in products]
+    pieces = [
+        piece(each, *block) for each, shape in zip(products, shapes, strict=True) for block in blocks(*shape)
+    ]
+    is_shared = sum(map(math.prod, shapes)) > CUT_ABOVE
+    run_in_threads(pieces, threads_per_step() if is_shared else 1)()
 
 
 @cache
 def blocks(m: int, k: int, n: int) -> tuple[Block, ...]:
-    """Return the rows and columns of each block: the longer side is halved as long as a block is large."""
+    """Return the rows and columns of each block: the longer side is halved, and again as long as a block is large."""
 
-    def halved(rows: slice, columns: slice) -> list[Block]:
+    def halved(rows: slice, columns: slice, above: int, least: int) -> list[Block]:
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        if height * width * k <= CUT_ABOVE or max(height, width) < 2 * LEAST_SIDE:
+        if height * width * k <= above or max(height, width) < least:
             return [(rows, columns)]
-        if height > width:
-            return [each for half in _halves(rows) for each in halved(half, columns)]
-        return [each for half in _halves(columns) for each in halved(rows, half)]
+        halves = (
+            [(half, columns) for half in _halves(rows)]
+            if height > width
+            else [(rows, half) for half in _halves(columns)]
+        )
+        return [block for half in halves for block in halved(*half, HALVED_ABOVE, 2 * LEAST_SIDE)]
 
-    return tuple(halved(slice(0, m), slice(0, n)))
+    return tuple(halved(slice(0, m), slice(0, n), CUT_ABOVE, LEAST_SIDE))
 
 
 def _halves(part: slice) -> tuple[slice, slice]:

@@ -126,13 +126,13 @@ class TensorEngine:
                 calls.append(partial(self._xp.copyto, copied, factor))
                 factor = copied
             factors.append(factor)
-        matmul = multiply(self._xp, left.shape[-2] * left.shape[-1] * right.shape[-1])
+        products = multiply(self._xp, left.shape[-2] * left.shape[-1] * right.shape[-1])
         if target.flags.c_contiguous:
-            return [*calls, partial(matmul, *factors, out=target)]
+            return [*calls, partial(products, (*factors, target))]
         product = self._xp.empty(target.shape, target.dtype)
         return [
             *calls,
-            partial(matmul, *factors, out=product),
+            partial(products, (*factors, product)),
             partial(self._xp.copyto, target, product),
         ]
 

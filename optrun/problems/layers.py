@@ -88,7 +88,7 @@ class Pass:
         self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
         extra = len(layers.biases[:1])
         largest = max((fan_in + extra) * fan_out for fan_in, fan_out in pairwise(layers.widths))
-        self.matmul = multiply(xp, samples * largest)
+        self.multiply = multiply(xp, samples * largest)
         self.hidden: list[Array] = []
         self.deltas: list[Array] = []
         for width in layers.widths[1:-1]:
@@ -111,22 +111,24 @@ class Pass:
 
     def forward(self, matrices: Matrices, x: Array) -> Array:
         """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, in + 1]``."""
-        matmul, inputs = self.matmul, x
+        inputs = x
         for layer, hidden in enumerate(self.hidden):
-            matmul(inputs, matrices.all[layer], out=self.z[layer])
+            self.multiply((inputs, matrices.all[layer], self.z[layer]))
             self.activations[layer][0]()
             if self.ones:
                 self.ones[layer].fill(1)
             inputs = hidden
-        matmul(matrices.transposed[-1], inputs.swapaxes(-1, -2), out=self.outputs)
+        self.multiply((matrices.transposed[-1], inputs.swapaxes(-1, -2), self.outputs))
         return self.outputs
 
     def backward(self, matrices: Matrices, grads: Sequence[Array], x: Array) -> None:
         """Write the gradients; before, ``outputs`` must be overwritten by the loss gradient with respect to them."""
-        matmul, delta = self.matmul, self.outputs.swapaxes(-1, -2)
+        delta = self.outputs.swapaxes(-1, -2)
         for layer in range(len(self.hidden), 0, -1):
-            matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])
-            matmul(delta, matrices.transposed[layer - 1], out=self.dz[layer - 1])
+            self.multiply(
+                (self.hidden[layer - 1].swapaxes(-1, -2), delta, grads[layer]),
+                (delta, matrices.transposed[layer - 1], self.dz[layer - 1]),
+            )
             self.activations[layer - 1][1]()
             delta = self.dz[layer - 1]
-        matmul(x.swapaxes(-1, -2), delta, out=grads[0])
+        self.multiply((x.swapaxes(-1, -2), delta, grads[0]))

@@ -6,7 +6,7 @@ import pytest
 from optrun.arrays import one_blas_thread
 from optrun.config import from_mapping
 from optrun.kernels import products
-from optrun.kernels.products import CUT_ABOVE, LEAST_SIDE, blocks, matmul
+from optrun.kernels.products import CUT_ABOVE, HALVED_ABOVE, LEAST_SIDE, blocks, matmuls
 from optrun.training.pack import Pack
 
 THREADS = (1, 2, 4)
@@ -19,7 +19,15 @@ def with_threads(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1025, 512, 1024), (128, 2049, 2048), (3, 1 << 14, 1030), (511, 4096, 511), (64, 64, 64)]
+    "shape",
+    [
+        (1025, 512, 1024),
+        (128, 2049, 2048),
+        (3, 1 << 14, 1030),
+        (255, 4096, 255),
+        (257, 65, 256),
+        (64, 64, 64),
+    ],
 )
 def test_blocks_cover_a_product_once_and_are_cut_where_they_are_large(shape):
     m, k, n = shape
@@ -27,8 +35,8 @@ def test_blocks_cover_a_product_once_and_are_cut_where_they_are_large(shape):
     for rows, columns in blocks(m, k, n):
         part = covered[rows, columns]
         part += 1
-        assert part.size * k <= CUT_ABOVE or max(part.shape) < 2 * LEAST_SIDE
-        assert part.shape == (m, n) or max(m, n) >= 2 * LEAST_SIDE
+        assert part.size * k <= HALVED_ABOVE or max(part.shape) < 2 * LEAST_SIDE
+        assert (part.shape == (m, n)) == (m * k * n <= CUT_ABOVE or max(m, n) < LEAST_SIDE)
     assert (covered == 1).all()
 
 
@@ -43,7 +51,7 @@ def test_a_product_is_that_of_numpy_by_any_number_of_threads(with_threads):
         for lanes in (slice(3), slice(1, 2)):
             wider = np.zeros((3, 521, 531), "float32")
             with one_blas_thread:
-                matmul(left[lanes].swapaxes(1, 2), right[lanes], out=wider[lanes, :, :-1])
+                matmuls((left[lanes].swapaxes(1, 2), right[lanes], wider[lanes, :, :-1]))
             np.testing.assert_allclose(wider[lanes, :, :-1], expected[lanes], rtol=0, atol=1e-4)
             assert not wider[:, :, -1].any()
             found.add(wider[1].tobytes())
