@@ -200,6 +200,7 @@ class DataProblem(Problem, ABC):
             categories=dataset.categories,
             target=described,
             decimal=dataset.decimal,
+            has_thousands=dataset.has_thousands,
         )
         """What makes features of samples, of these or of new ones."""
         prepared = self.preparation.features(dataset.samples)

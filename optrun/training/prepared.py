@@ -132,6 +132,7 @@ def _check(preparation: Preparation) -> None:
         and all(scaling.scale.all() for scaling in (scaling, target.scaling) if scaling is not None)
         and all(map(_fits, preparation.columns))
         and preparation.decimal in (None, ".", ",")
+        and isinstance(preparation.has_thousands, bool)
         and target.of in _KINDS
         and isinstance(target.name, str)
         and all(type(each) in (int, str) for each in target.classes)

@@ -151,6 +151,25 @@ REAL_TABLES = {
         {"decimal": "."},
         first=(1123, 67, "yes"),
     ),
+    "points that are decimal signs or separate thousands": RealTable(
+        table({"a": whole, "price": lambda d, i: f"{700 + 5 * i // 1000}.{100 + i}"}).replace(b".100", b""),
+        ("decimal commas, thousands are separated), target 'price': real, 700 … 700159",),
+        ("'price', the target: the point of '700.101' may be a decimal sign or separate thousands",),
+        {"decimal": ",", "task": "regression"},
+        first=(67, 700),
+    ),
+    "points that separate thousands twice": RealTable(
+        table(
+            {"a": lambda d, i: f"{1 + i % 9}.{123 + i}.000", "b": lambda d, i: f"1.{123 + i}", "y": YES_NO}
+        ),
+        ("decimal commas, thousands are separated)",),
+        first=(1123000, 1123, "yes"),
+    ),
+    "three decimals of each number": RealTable(
+        table({"a": lambda d, i: f"{1 + i % 9}.{123 + i}", "b": lambda d, i: f"0.{123 + i}", "y": YES_NO}),
+        ("of 2 features a, b (header)",),
+        first=(1.123, 0.123, "yes"),
+    ),
     "thousands": RealTable(
         table(
             {"price": lambda d, i: f'"{d.randrange(1, 9)},{d.randrange(100, 999)}"', "b": real, "y": YES_NO}

@@ -154,7 +154,10 @@ def test_suffixes(name):
         ('a;y\n"1,234";0\n"5,678";1\n', r"the comma of '1,234' may be a decimal .*: set decimal: ',' or '.'"),
         ("a;b;y\n51,4;0.5;0\n52,3;0.25;1\n", r"the comma of '51,4' may be a decimal"),
         ("a;y\n51,4;0\n0.25;1\n", r"'51,4' has a comma, and '0.25' a decimal point: make them alike"),
-        ("a;y\n6.174.570;p\n2.741.209;q\n", r"points of '6.174.570' separate thousands: set decimal: ','"),
+        (
+            "a;b;y\n6.174.570;0.5;p\n2.741.209;1.5;q\n",
+            r"points of '6.174.570' separate thousands, those of others",
+        ),
         ("x,y\n1.5,204%\n2.5,-256%\n", "column 2 'y', the target, holds numbers with a unit, such as '204%'"),
         ("x,y\n1.5,$-204\n2.5,$6\n", "column 2 'y', the target, holds numbers with a unit"),
         ("price,y\n$1,0\n$2,1\n", "holds numbers with a unit, such as '\\$1'"),

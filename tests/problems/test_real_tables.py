@@ -13,7 +13,7 @@ from optrun.problems.data import Layout, Preparation, _load, files, load, shared
 from optrun.problems.data.new_samples import known_targets, read_samples
 from optrun.problems.networks import MLP
 from tests.missing import without
-from tests.problems.real_tables import PLAIN, REAL_TABLES, YES_NO, among, real, sometimes, table
+from tests.problems.real_tables import PLAIN, REAL_TABLES, YES_NO, among, real, sometimes, table, whole
 
 ENGINES = {"csv": 1 << 40, "pandas": 0}
 
@@ -118,7 +118,7 @@ def test_pandas_reads_what_is_large(tmp_path, monkeypatch):
     for lines in (10, 200_000):
         path.write_text("a,b,y\n" + "1.5,2,0\n" * lines)
         assert load(str(path)).features.shape == (lines, 2)
-        assert len(calls) == (lines > 10)
+        assert bool(calls) == (lines > 10)
 
 
 def frame(pandas):
@@ -351,7 +351,15 @@ def test_new_samples_have_a_decimal_sign_of_their_own(tmp_path, trained, lines):
     [
         (".", "51,4 0.5", "a decimal comma, such as '51,4', and others with decimal points, such as '0.5'"),
         (",", "51,4 0.5", "a decimal comma, such as '51,4', and others with decimal points, such as '0.5'"),
-        (",", "1.234 5", "the point of '1.234' may be a decimal sign, or separate thousands as in training"),
+        (",", "1.234 5", "the point of '1.234' may be a decimal sign or separate thousands"),
+        (
+            ".",
+            "1,234 5",
+            "'1,234' may be a decimal sign or separate thousands, which no number in training does",
+        ),
+        (None, "1.234 500", "write such numbers as 1.234 or 1234"),
+        (None, "1.234 2.5", [1.234, 2.5]),
+        (".", "1.234 500", [1.234, 500]),
         (",", "1.234 2,5", [1234, 2.5]),
         (",", "1.234 2.5", [1.234, 2.5]),
         (",", "1.234.567 5", [1234567, 5]),
@@ -361,8 +369,10 @@ def test_new_samples_have_a_decimal_sign_of_their_own(tmp_path, trained, lines):
 )
 def test_the_decimal_sign_of_new_samples_may_be_that_of_training(tmp_path, trained, heights, said):
     path = tmp_path / "d.csv"
-    path.write_bytes(table(PLAIN, separator=";", decimal=trained))
+    columns = PLAIN if trained else PLAIN | {"age": whole, "height": whole}
+    path.write_bytes(table(columns, separator=";", decimal=trained or "."))
     made = problem(path, {})
+    assert made.preparation.decimal == trained
     path.write_text("age;height\n" + "".join(f"3;{height}\n" for height in heights.split()))
     if isinstance(said, list):
         assert read_samples(str(path), made.preparation).samples["height"].values.tolist() == said

@@ -43,11 +43,13 @@ MISSING_NUMBERS = frozenset(["-", "--", ".", "na", "none", "missing"])
 """Words for a missing cell where all others are numbers."""
 
 # Separated thousands do not begin with 0: 0,123 and 0.123 have a decimal sign.
-_COMMA = re.compile(r"[-+]?(\d+|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][-+]?\d+)?\Z")
-_BY_POINTS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+\Z")
-_BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\Z")
-_BY_BLANKS = re.compile("[-+]?[1-9]\\d{0,2}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
-_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
+COMMA = re.compile(r"[-+]?(\d+|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][-+]?\d+)?\Z")
+BY_POINTS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+\Z")
+BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\Z")
+BY_BLANKS = re.compile("[-+]?[1-9]\\d{0,2}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
+POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
+_EITHER = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}\Z")
+_NO_INTEGER = re.compile("[.eE]")
 _SIGNS = str.maketrans("", "", "+-")
 _CODE = re.compile(r"\s*0\d+\s*\Z")
 
@@ -73,6 +75,31 @@ def numbers_in(cells: Sequence[str]) -> Array | None:
 def is_code(cell: str) -> bool:
     """Whether a cell has digits that begin with 0, such as a postal code, which a number loses."""
     return _CODE.match(cell) is not None
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether the comma or the point of a text such as 1,234 may be a decimal sign, or separate thousands."""
+    return _EITHER.match(text) is not None
+
+
+def has_comma(text: str) -> bool:
+    """Whether a text is a number if its comma is a decimal sign."""
+    return COMMA.match(text) is not None
+
+
+def has_point(text: str) -> bool:
+    """Whether a text is a number whose point is a decimal sign."""
+    return bool(POINT.match(text)) and not BY_POINTS.match(text)
+
+
+def has_grouping_points(text: str) -> bool:
+    """Whether several points in a text separate thousands, so that none is a decimal sign."""
+    return text.count(".") > 1 and bool(BY_POINTS.match(text))
+
+
+def shows_point(cells: Iterable[str]) -> bool:
+    """Whether one of the numbers in Python's syntax has a point, or an exponent, that separates no thousands."""
+    return any(_NO_INTEGER.search(cell) and not is_ambiguous(cell.strip()) for cell in cells)
 
 
 def is_number(cell: str) -> bool:
@@ -117,7 +144,7 @@ class Cells:
         """Return the cells with one more before them."""
         if self.numbers is not None:
             first = numbers_in([text])
-            if first is not None and not is_code(text):
+            if first is not None and not is_code(text) and (self.has_points or not is_ambiguous(text)):
                 return Cells(numbers=np.concatenate([first, self.numbers]))
             distinct, codes = np.unique(self.numbers, return_inverse=True)
             texts: Sequence[str] = [number_text(number) for number in distinct.tolist()]
@@ -128,7 +155,7 @@ class Cells:
         return Cells(np.concatenate([[len(texts) - 1], codes]).astype(np.int32), texts)
 
     def column(self, name: str, decimal: Decimal | None, *, keep_codes: bool = False) -> DataColumn:
-        """Return the column that the cells are, given the decimal sign of numbers; None if it is unclear.
+        """Return the column that the cells are, given the decimal sign of numbers; without, unclear ones are words.
 
         To ``keep_codes``, so that 01 and 1 differ, all texts are words where one is such a code.
         """
@@ -189,73 +216,15 @@ def _capital(text: str) -> str:
 
 def _number(text: str, decimal: Decimal | None) -> float | None:
     """Return a number, an integer if it is written as a whole one; None for a word."""
-    if decimal == "," and _COMMA.match(text):
+    if decimal == "," and COMMA.match(text):
         text = text.replace(".", "").replace(",", ".")
-    elif decimal == "," and _BY_POINTS.match(text):
+    elif decimal == "," and BY_POINTS.match(text):
         text = text.replace(".", "")
-    elif decimal == "," and _POINT.match(text):
+    elif (decimal == "," and POINT.match(text)) or (decimal is None and is_ambiguous(text)):
         return None
-    elif decimal == "." and _BY_COMMAS.match(text):
+    elif decimal == "." and BY_COMMAS.match(text):
         text = text.replace(",", "")
-    elif _BY_BLANKS.match(text):
+    elif BY_BLANKS.match(text):
         text = re.sub("[ '\u00a0\u202f]", "", text).replace(",", ".")
     values = numbers_in([text])
     return None if values is None else cast(float, values[0].item())
-
-
-def decimal_sign(columns: Iterable[Cells]) -> tuple[Decimal | None, bool]:
-    """Return the decimal sign of a table's numbers, None if it may be either, and whether thousands are separated."""
-    columns = list(columns)
-    texts = {text.strip() for cells in columns for text in cells.texts}
-    commas = [text for text in texts if _COMMA.match(text)]
-    has_points = any(map(has_point, texts)) or any(cells.has_points for cells in columns)
-    has_blanks = any(map(_BY_BLANKS.match, texts))
-    grouped = [text for text in texts if _BY_COMMAS.match(text)]
-    if set(commas) <= set(grouped):
-        is_clear = not grouped or has_points or any(text.count(",") > 1 or "." in text for text in grouped)
-        return ("." if is_clear else None), bool(grouped) or has_blanks
-    if has_points:
-        return None, False
-    return ",", has_blanks or any(map(_BY_POINTS.match, texts)) or any("." in text for text in commas)
-
-
-def sign_of_new(columns: Iterable[Cells], usual: Decimal | None) -> tuple[Decimal | None, str]:
-    """Return the decimal sign of columns of numbers, and what is wrong with it, or nothing.
-
-    The sign is the one that the numbers show, and else the ``usual`` one, that of the training samples; where this is a
-    comma, numbers with points must be given as texts.
-    """
-    columns = list(columns)
-    texts = [text.strip() for cells in columns for text in cells.texts]
-    sign, _ = decimal_sign(columns)
-    grouped = [text for text in texts if _BY_COMMAS.match(text)]
-    if sign is None:
-        if comma := next((text for text in texts if _COMMA.match(text) and text not in grouped), ""):
-            point = next(filter(has_point, texts), "")
-            others = f"decimal points, such as {point!r}" if point else "decimal points"
-            return (
-                usual,
-                f"numbers with a decimal comma, such as {comma!r}, and others with {others}: make them alike",
-            )
-        if usual is None:
-            return None, f"the comma of {grouped[0]!r} may be a decimal sign or separate thousands"
-    elif sign == "," or grouped or any(map(has_point, texts)):
-        return sign, ""
-    if usual == "," and (thousand := next(filter(_BY_POINTS.match, texts), "")) and thousand.count(".") == 1:
-        return usual, f"the point of {thousand!r} may be a decimal sign, or separate thousands as in training"
-    return usual, ""
-
-
-def has_point(text: str) -> bool:
-    """Whether a text is a number whose point is a decimal sign."""
-    return bool(_POINT.match(text)) and not _BY_POINTS.match(text)
-
-
-def has_grouping_points(text: str) -> bool:
-    """Whether several points in a text separate thousands, so that none is a decimal sign."""
-    return text.count(".") > 1 and bool(_BY_POINTS.match(text))
-
-
-def is_ambiguous(text: str) -> bool:
-    """Whether a comma in a text may be a decimal sign, or separate thousands."""
-    return bool(_COMMA.match(text))

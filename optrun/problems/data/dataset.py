@@ -70,7 +70,9 @@ class Dataset:
     target_of: Kind = "numbers"
     """What the cells of the target column are."""
     decimal: Decimal | None = None
-    """The decimal sign of a text table; None if it is unclear, and of no number that is used."""
+    """The decimal sign of a text table; None if no number shows it, or it is unclear, and of none that is used."""
+    has_thousands: bool = False
+    """Whether the other sign separates thousands."""
 
     @cached_property
     def fingerprint(self) -> str:

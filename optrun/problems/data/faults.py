@@ -7,7 +7,14 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import counted
-from optrun.problems.data.cells import Decimal, has_grouping_points, has_point, is_ambiguous, is_number
+from optrun.problems.data.cells import (
+    Decimal,
+    has_comma,
+    has_grouping_points,
+    has_point,
+    is_ambiguous,
+    is_number,
+)
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import MANY, listed
 
@@ -83,16 +90,10 @@ def _word_faults(
         )
     elif share(counts, map(_has_unit, words)) > 0.8:
         yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
-    elif decimal is None and any(map(is_ambiguous, words)):
-        word = next(word for word in words if is_ambiguous(word))
-        if point := next(filter(has_point, words), ""):
-            yield f"{label}: {word!r} has a comma, and {point!r} a decimal point: make them alike"
-        else:
-            yield (
-                f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
-            )
+    elif decimal is None and (unclear := _unclear(words)):
+        yield f"{label}: {unclear}"
     elif decimal != "," and (word := next(filter(has_grouping_points, words), "")):
-        yield f"{label}: the points of {word!r} separate thousands: set decimal: ','"
+        yield f"{label}: the points of {word!r} separate thousands, those of others are decimal signs: make them alike"
     elif share(counts, map(_is_like_number, words)) > 0 and (
         odd := [word for word in words if not is_number(word)]
     ):
@@ -118,6 +119,17 @@ def _word_faults(
         )
 
 
+def _unclear(words: Sequence[str]) -> str:
+    """Return what is unclear about words that are numbers of an unknown decimal sign; empty if nothing is."""
+    comma, point = next(filter(has_comma, words), ""), next(filter(has_point, words), "")
+    if comma and point:
+        return f"{comma!r} has a comma, and {point!r} a decimal point: make them alike"
+    if word := comma or next(filter(is_ambiguous, words), ""):
+        sign = "comma" if comma else "point"
+        return f"the {sign} of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
+    return ""
+
+
 def inexact(column: DataColumn, label: str) -> list[str]:
     """Return what is wrong with a column of numbers that are told apart, as classes and groups are."""
     if column.words is not None or column.values.dtype.kind != "f":
@@ -139,7 +151,14 @@ def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
 
 
 def target_faults(
-    column: DataColumn, label: str, table: Table, *, missing: str, absent: Sequence[str], is_category: bool
+    column: DataColumn,
+    label: str,
+    table: Table,
+    *,
+    missing: str,
+    absent: Sequence[str],
+    is_category: bool,
+    decimal: Decimal | None,
 ) -> Iterator[str]:
     """Yield what is wrong with a column as the target; ``absent`` are its words for missing cells."""
     lacks = column.missing
@@ -154,6 +173,10 @@ def target_faults(
     if column.words is None or is_category:
         return
     words, counts = words_of(column)
+    odd = [word for word in words if not _is_like_number(word)]
+    if decimal is None and not odd and (unclear := _unclear(words)):
+        yield f"{label}, the target: {unclear}"
+        return
     if all(map(is_number, words)):
         return
     if share(counts, map(_is_date, words)) > 0.8:
@@ -163,7 +186,7 @@ def target_faults(
             f"{label}, the target, holds numbers with a unit, such as {words[0]!r}: remove the unit, or, where these "
             "are classes, list the column under categories"
         )
-    elif (odd := [word for word in words if not _is_like_number(word)]) and len(odd) < len(words):
+    elif odd and len(odd) < len(words):
         yield (
             f"{label}, the target: {shortened(odd[0])!r} is not a number, as other targets are "
             f"({place_of(column, odd[0], table)}): correct or empty it, or, where these are "
@@ -221,5 +244,5 @@ def _is_like_number(word: str) -> bool:
     try:
         float(word)
     except ValueError:
-        return is_ambiguous(word)
+        return has_comma(word)
     return "_" not in word

@@ -11,9 +11,10 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Cells, is_number, sign_of_new
+from optrun.problems.data.cells import Cells, is_number
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
+from optrun.problems.data.decimal_signs import sign_of_new
 from optrun.problems.data.faults import shortened
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.header import names_of
@@ -70,10 +71,8 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
     if not path.exists():
         raise ConfigError(f"data: {source!r}: no such file", field="data")
     try:
-        # After decimal commas, 1.234 may be a thousand: its text is needed.
-        are_texts = preparation.decimal == ","
         kinds = _kinds(preparation)
-        raw = read_raw(path, [name for name, kind in kinds.items() if are_texts or kind != "numbers"])
+        raw = read_raw(path, [name for name, kind in kinds.items() if kind != "numbers"])
         if raw is None:
             return NewSamples(*read_arrays(path))
     except OSError as error:
@@ -137,6 +136,7 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
     decimal, fault = sign_of_new(
         [each for name, each in zip(found, cells, strict=True) if kinds.get(name) == "numbers"],
         preparation.decimal,
+        has_thousands=preparation.has_thousands,
     )
     columns = [
         each.read_as(kinds.get(name, "numbers"), name, decimal)
@@ -169,7 +169,9 @@ def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
         places = {word: i for i, word in enumerate(dict.fromkeys(words))}
         texts[i] = Cells(np.array([places[word] for word in words], np.int32), list(places))
     decimal, fault = sign_of_new(
-        [cells for i, cells in texts.items() if kinds.get(names[i]) == "numbers"], preparation.decimal
+        [cells for i, cells in texts.items() if kinds.get(names[i]) == "numbers"],
+        preparation.decimal,
+        has_thousands=preparation.has_thousands,
     )
     if fault:
         raise ConfigError(f"data: {fault}", field="data")

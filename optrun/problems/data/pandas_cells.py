@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from optrun.problems.data.cells import MOST_DIGITS, Cells
+from optrun.arrays import Array
+from optrun.problems.data.cells import MOST_DIGITS, Cells, shows_point
+
+AT_FIRST = 100
+"""Number of lines that are read as texts to see whether columns have decimal points."""
 
 AT_ONCE = 1 << 16
 """Bytes that are looked at together."""
@@ -93,7 +97,23 @@ def cells_by_pandas(
             as_texts = _cells(pandas, again[i])
             if as_texts is not None and as_texts.code:
                 known[i] = as_texts
+    # Also of 1.234, whose point may separate thousands, the texts are kept. Most columns show by their first lines that
+    # theirs are no such points.
+    real = [i for i, each in enumerate(known) if each.numbers is not None and each.numbers.dtype.kind == "f"]
+    for most in (AT_FIRST, None):
+        if real := [i for i in real if _may_be_thousands(known[i].numbers)]:
+            again = read(real, usecols=real, nrows=most)
+            real = [i for i in real if not shows_point(again[i].tolist())]
+    for i in real:
+        known[i] = _cells(pandas, again[i]) or known[i]
     return known
+
+
+def _may_be_thousands(numbers: Array | None) -> bool:
+    """Whether the fractions among numbers ``[N]`` may be texts such as 1.234, all of them."""
+    assert numbers is not None
+    sizes = np.abs(numbers[numbers != np.floor(numbers)])
+    return bool(((sizes >= 1) & (sizes < 1000) & (np.round(sizes * 1000) / 1000 == sizes)).all())
 
 
 def _may_have_codes(content: bytes, begin: int, separator: str) -> bool:

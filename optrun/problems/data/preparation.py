@@ -73,10 +73,12 @@ class Preparation:
     """Of the features; None if they are not scaled."""
     target: Target = Target()
     decimal: Decimal | None = None
-    """The decimal sign of the numbers of a text table; None if it is unclear, since no column that is used has one.
+    """The decimal sign of the numbers of a text table; None if no number shows it.
 
     Other tables have their own; this one is that of numbers that may have either.
     """
+    has_thousands: bool = False
+    """Whether the other sign separates thousands."""
 
     @classmethod
     def fit(
@@ -89,6 +91,7 @@ class Preparation:
         categories: Sequence[str] = (),
         target: Target | None = None,
         decimal: Decimal | None = None,
+        has_thousands: bool = False,
     ) -> Self:
         """Return the preparation that the rows ``train [n]`` of samples tell: the other rows have no influence.
 
@@ -113,7 +116,7 @@ class Preparation:
         made = cls((), columns)
         features = made._encoded(samples)
         scaling = Scaling.fit(features[train]) if standardize else None
-        return cls(features.shape[1:], columns, scaling, target or Target(), decimal)
+        return cls(features.shape[1:], columns, scaling, target or Target(), decimal, has_thousands)
 
     @property
     def names(self) -> list[str]:
@@ -237,6 +240,7 @@ class Preparation:
             "scaling": None if self.scaling is None else self.scaling.to_json(),
             "target": self.target.to_json(),
             "decimal": self.decimal,
+            "has_thousands": self.has_thousands,
         }
 
     @classmethod
@@ -247,4 +251,5 @@ class Preparation:
         scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
         columns = tuple(map(treatment_from_json, plain["columns"]))
         target = Target.from_json(plain["target"])
-        return cls(tuple(plain["shape"]), columns, scaling, target, plain.get("decimal"))
+        signs = plain.get("decimal"), plain.get("has_thousands", False)
+        return cls(tuple(plain["shape"]), columns, scaling, target, *signs)

@@ -7,10 +7,10 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.cells import decimal_sign
 from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, listed
+from optrun.problems.data.decimal_signs import decimal_sign, thousands_sign
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
@@ -45,11 +45,6 @@ class _Reading:
     def __init__(self, path: Path, raw: RawTable, layout: Layout) -> None:
         self.path, self.layout, self.first = path, layout, raw.first
         self.faults = list(raw.faults)
-        sign, has_thousands = decimal_sign(raw.cells)
-        sign = layout.decimal or sign
-        self.sign = sign
-        self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
-        self.understood += ["thousands are separated"] * has_thousands
         width = len(self.first)
         self.finder = ColumnFinder(path.name, raw.first, raw.has_names, layout)
         split = None if layout.split is None else self.finder.index("split", layout.split)
@@ -62,13 +57,18 @@ class _Reading:
             if column == target:
                 raise ConfigError(f"{option}: the column is the target", field=option)
         self.split, self.target, self.group = split, target, group
-        below = [cells.column("", sign) for cells in raw.cells]
+        sign = layout.decimal or decimal_sign(raw.cells)
+        below = [each.column("", sign) for each in raw.cells]
         self.is_headed = self._is_headed(raw, below)
         lines, cells = raw.lines, raw.cells
         if not self.is_headed:
             lines = np.concatenate([[raw.first_line], lines])
             cells = [each.with_first(text) for each, text in zip(cells, self.first, strict=True)]
+            sign = layout.decimal or decimal_sign(cells)
             below = [each.column("", sign) for each in cells]
+        self.sign, self.thousands = sign, thousands_sign(cells, sign)
+        self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
+        self.understood += ["thousands are separated"] * bool(self.thousands)
         self.own = list(self.first) if self.is_headed else [""] * width
         self.names, self.cells = names_of(self.own), cells
         self.first_line = f"line {raw.first_line}: " if raw.unit == "line" else ""
@@ -153,6 +153,7 @@ class _Reading:
                 missing=missing,
                 absent=absent,
                 is_category=is_category,
+                decimal=self.sign,
             )
         parts = self._parts()
         groups = None if self.group is None else columns[self.group]
@@ -200,6 +201,7 @@ class _Reading:
             categories=tuple(categories),
             target_of=target.kind,
             decimal=self.sign,
+            has_thousands=self.thousands in (",", "."),
         )
 
     def _keep_codes(self, chosen: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.cells import Cells, is_code, numbers_in
+from optrun.problems.data.cells import Cells, is_code, numbers_in, shows_point
 from optrun.problems.data.faults import MOST_LINES
 from optrun.problems.data.header import names_of
 from optrun.problems.data.no_table import KINDS, other_text, padded_title, titles
@@ -202,6 +202,7 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
 
     numbers: dict[int, list[Array]] = {i: [] for i in range(width) if i not in texts}
     coded: set[int] = set()
+    pointed: set[int] = set()
     for columns in chunks(True):
         for i in list(numbers):
             values = numbers_in(columns[i])
@@ -211,9 +212,11 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
                 numbers[i].append(values)
                 if values.dtype.kind == "i" and any(map(is_code, columns[i])):
                     coded.add(i)
-    # Of codes the texts are kept: they are categories, if a user says so.
-    for i in coded & numbers.keys():
-        if _joined(numbers[i]).dtype.kind == "i":
+                if values.dtype.kind == "f" and i not in pointed and shows_point(columns[i]):
+                    pointed.add(i)
+    # Texts are kept of codes, which are categories if a user says so, and of 1.234, whose point may separate thousands.
+    for i in [i for i, parts in numbers.items() if parts]:
+        if i in coded if _joined(numbers[i]).dtype.kind == "i" else i not in pointed:
             del numbers[i]
     places: dict[int, dict[str, int]] = {i: {} for i in range(width) if i not in numbers}
     codes: dict[int, list[Array]] = {i: [] for i in places}
