@@ -111,6 +111,13 @@ def test_wrong_weights(cls, options, message):
         cls(Arrays(), **options)
 
 
+def test_a_class_that_is_true_is_named_as_yaml_writes_it(tmp_path):
+    (tmp_path / "d.csv").write_text("x,y\n" + "1.5,True\n2.5,False\n" * 9)
+    for word in ("true", "True"):
+        made = MLP(Arrays(), data=f"{tmp_path}/d.csv", class_weight={word: 5.0})
+        assert made.inferred.endswith(", class weights 1, 5")
+
+
 def test_weights_are_part_of_a_config():
     config = {
         "problem": {"name": "mlp", "data": "iris", "class_weight": {"setosa": 2}},

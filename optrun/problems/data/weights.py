@@ -22,8 +22,11 @@ def class_weights(
         counts = np.bincount(codes, minlength=len(names))
         weights: list[float] = (len(codes) / (len(names) * np.maximum(counts, 1))).tolist()
         return weights
-    for name in chosen:
-        if name not in names:
+    weights_of: dict[str, float] = {}
+    for name, weight in chosen.items():
+        own = name if name in names else name.capitalize()  # YAML's true and false are the classes True and False
+        if own not in names:
             known = did_you_mean(name, names) or f" There are {listed(names)}"
             raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
-    return [chosen.get(name, 1.0) for name in names]
+        weights_of[own] = weight
+    return [weights_of.get(name, 1.0) for name in names]
