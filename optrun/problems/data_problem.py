@@ -215,6 +215,10 @@ class DataProblem(Problem, ABC):
         self._split_notes = []
         if has_own and split_seed and not validation_fraction:
             self._split_notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
+        if len({*paths.values()}) < len(paths):
+            self._split_notes.append(
+                "the val and test parts are one file: what is selected on one favours the other"
+            )
         if by_class:
             self._split_notes += chosen.notes(dataset, rows)
             self._split_notes += absent_classes(rows, targets, [str(name) for name in described.classes])

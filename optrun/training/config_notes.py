@@ -58,12 +58,19 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_single_steps(pack, config),
             *_idle_seeds(pack, config, varied),
             *_reversed_modes(config),
+            *_restored_by_test(config),
         )
     ]
 
 
 def selected_on_test(metric: str, config: RunConfig) -> str:
     """Return a note if settings are selected by a figure of test samples, given a run; empty if there is none."""
+    better = _on_validation(metric, config)
+    return f"note: settings are selected by {metric}, on the test data: give {better}" if better else ""
+
+
+def _on_validation(metric: str, config: RunConfig) -> str:
+    """Return what to give for a figure of validation samples; empty if this one is of no test samples."""
     options = problems.find(config.problem.name).options()
     if TEST not in of_data(metric) or "validation_fraction" not in options:
         return ""
@@ -71,9 +78,8 @@ def selected_on_test(metric: str, config: RunConfig) -> str:
         f"metric {'_at_best_'.join(on_data(part, TEST, VALIDATION) for part in metric.split('_at_best_'))}"
     )
     chosen = config.problem.options
-    if not chosen.get("validation_fraction") and chosen.get("split") is None:
-        better = f"problem.validation_fraction and {better}"
-    return f"note: settings are selected by {metric}, on the test data: give {better}"
+    is_drawn = not chosen.get("validation_fraction") and chosen.get("split") is None
+    return f"problem.validation_fraction and {better}" if is_drawn else better
 
 
 def seed_is_idle(pack: Pack, config: RunConfig) -> str:
@@ -252,6 +258,13 @@ def _reversed_modes(config: RunConfig) -> Iterator[str]:
             end = "lowest" if given == ends[0] else "highest"
             key = path.rpartition(".")[2]
             yield f"{path}: {given} takes the {end} {name} for the best: give {key}: {usual}"
+
+
+def _restored_by_test(config: RunConfig) -> Iterator[str]:
+    """Yield that the parameters of a run are chosen on the data that report it, if they are."""
+    name = config.stop.metric
+    if config.stop.restore_best and name is not None and (better := _on_validation(name, config)):
+        yield f"stop.restore_best chooses by {name}, on the test data: give {better}"
 
 
 def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:

@@ -47,6 +47,15 @@ def test_it_is_said_before_anything_runs(arguments, config, call):  # noqa: F811
     assert call(*arguments, config, *rates, "-o", "y", "--json").err == ""
 
 
+def test_parameters_that_are_chosen_on_the_test_data_are_noted(config, call):  # noqa: F811
+    said = "note: stop.restore_best chooses by test_loss, on the test data: give "
+    changes = ["scheduler=null", "stop.restore_best=true", "evaluate.every=2"]
+    done = call("run", config, *changes, "stop.metric=test_loss", "--dry-run")
+    assert f"{said}problem.validation_fraction and metric val_loss" in done.err
+    done = call("run", config, *changes, "stop.metric=train_loss", "--dry-run")
+    assert (done.code, "chooses by" in done.err) == (0, False)
+
+
 def test_a_run_that_goes_on_says_it_too(config, call):  # noqa: F811
     call("run", config, "-o", "x")
     assert call("resume", "x", "--steps", "8").err.splitlines()[:3] == [LINE, INDEX, RATE]

@@ -218,6 +218,9 @@ def test_parts_of_files_of_their_own(tmp_path):
     unscaled = SoftmaxRegression(Arrays(dtype="float64"), **problem.options | {"standardize": False})
     np.testing.assert_array_equal(unscaled.parts["test"][0][:, 1:], [[0, 1], [0, 0]])
     assert unscaled.parts["test"][1].tolist() == [0, 1]
+    twice = problem.options | {"split": dict.fromkeys(("test", "val"), str(tmp_path / "test.csv"))}
+    notes = [set(SoftmaxRegression(Arrays(), **each).notes) for each in (problem.options, twice)]
+    assert "the val and test parts are one file" in " ".join(notes[1] - notes[0])
     before = made.fingerprint
     write(tmp_path, test=["y,colour,a", "u,red,100", "u,green,200"])
     assert SoftmaxRegression(Arrays(), **problem.options).fingerprint != before

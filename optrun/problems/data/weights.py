@@ -24,7 +24,9 @@ def class_weights(
         return weights
     weights_of: dict[str, float] = {}
     for name, weight in chosen.items():
-        own = name if name in names else name.capitalize()  # YAML's true and false are the classes True and False
+        own = (
+            name if name in names else name.capitalize()
+        )  # YAML's true and false are the classes True and False
         if own not in names:
             known = did_you_mean(name, names) or f" There are {listed(names)}"
             raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
