@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from optrun.analysis.leaderboard import paths_of, plan_of
 from optrun.analysis.summaries import state_of
+from optrun.config.paths import steps_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunRecord, Store
 from optrun.store.run_table import run_table
@@ -129,7 +130,7 @@ def _plain(value: Any) -> Any:
 
 
 def _lookup(config: Any, path: str) -> Any:
-    for step in path.split("."):
+    for step in steps_of(path):
         if isinstance(config, Mapping) and step in config:
             config = config[step]
         elif isinstance(config, list) and step.isdecimal() and int(step) < len(config):

@@ -8,6 +8,7 @@ from typing import Any
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.problem_labels import problem_labels
+from optrun.config.paths import steps_of
 from optrun.config.same_problem import tells_problem
 from optrun.errors import ConfigError, StoreError, did_you_mean
 from optrun.store import RunRecord
@@ -187,7 +188,7 @@ def value_at(config: Mapping[str, Any], path: str, setting: Mapping[str, Any] | 
         texts = [NONE if value is None else value for value in values]
         return None if values == [None] * len(values) else ", ".join(texts)
     value: Any = config
-    for key in path.split("."):
+    for key in steps_of(path):
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
         else:

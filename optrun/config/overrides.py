@@ -12,11 +12,15 @@ from optrun.checks.messages import shown
 from optrun.checks.scalars import with_point
 from optrun.config.extends import EXTENDS
 from optrun.config.model.options import METRIC, SCHEDULES, SWEEP
+from optrun.config.paths import steps_of
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import YamlNode
-from optrun.registry import SECTIONS
+from optrun.registry import SECTIONS, TRANSFORMS
+
+MEMBERS = "schedulers"
+"""The option of a schedule that lists others."""
 
 
 def override(root: YamlNode, overrides: Sequence[str]) -> tuple[YamlNode, list[Issue]]:
@@ -77,7 +81,7 @@ def named(text: str) -> str:
 def _applied(root: YamlNode, text: str) -> YamlNode:
     place = Place(named(text))
     path, equals, value = text.partition("=")
-    steps = path.strip().split(".")
+    steps = steps_of(path.strip())
     if not equals or not all(steps) or not path.isprintable():
         raise _wrong(place, "", "an override is written key.path=value, such as optimizer.lr=1e-3")
     if steps[0] == EXTENDS:
@@ -94,7 +98,7 @@ def placed(root: YamlNode, path: str, value: YamlNode, place: Place) -> YamlNode
 
     Raises ConfigErrors where the path leads through something that has no parts.
     """
-    root, steps = _in_one_spelling(root, path.split("."), place, path)
+    root, steps = _in_one_spelling(root, steps_of(path), place, path)
     return _set(root, steps, value, place, ".".join(steps))
 
 
@@ -149,10 +153,10 @@ def _set(node: YamlNode, steps: Sequence[str], value: YamlNode, place: Place, pa
         children = node.value
     elif node.value is None and not step.isdecimal():
         children = {}
-    elif isinstance(node.value, str) and _may_be_a_name(path.split(".")[: -len(steps)]):
+    elif isinstance(node.value, str) and _may_be_a_name(steps_of(path)[: -len(steps)]):
         children = {"name": node}
     else:
-        here = ".".join(path.split(".")[: -len(steps)])
+        here = ".".join(steps_of(path)[: -len(steps)])
         state = "not set" if node.place is place else f"{shown(node.value)}, which has no {step!r}"
         raise _wrong(place, path, f"{here} is {state}")
     child = children.get(step, YamlNode(None, place, place))
@@ -177,7 +181,10 @@ def _set_item(
 
 def _may_be_a_name(steps: Sequence[str]) -> bool:
     """Whether what the steps lead to has options, and may be written as its name alone."""
-    return steps == METRIC or (len(steps) == 1 and steps[0] in SECTIONS) or list(steps[-2:-1]) == [SCHEDULES]
+    if steps == METRIC or (len(steps) == 1 and steps[0] in SECTIONS):
+        return True
+    *_, holder, last = ("", *steps)
+    return holder == SCHEDULES or (last.isdecimal() and holder in (*TRANSFORMS, MEMBERS))
 
 
 def _wrong(place: Place, path: str, message: str) -> ConfigErrors:

@@ -10,6 +10,7 @@ from optrun.config.extends import extended
 from optrun.config.model.options import GROUPS, MAP, SCHEDULES, SWEEP
 from optrun.config.model.run import RunConfig
 from optrun.config.overrides import named, override
+from optrun.config.paths import steps_of
 from optrun.config.sweep.expect import split
 from optrun.config.validate import validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
@@ -50,7 +51,7 @@ class Resolved:
 
     def located(self, error: ConfigError) -> ConfigErrors:
         """Return an error that names a part of the config in its ``field`` with the place of that part."""
-        path = tuple(int(part) if part.isdigit() else part for part in error.field.split("."))
+        path = tuple(int(part) if part.isdigit() else part for part in steps_of(error.field))
         node = self.root
         for part in path:
             child = _source(node, part, None) if isinstance(part, str) else node.child(part)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from optrun.checks.scalars import with_point
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import lost, named, path_of
+from optrun.config.paths import steps_of
 from optrun.config.sweep.axes import DRAWN, SPACED, as_written
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
@@ -112,7 +113,7 @@ def _with_override(node: YamlNode, text: str, axes: Mapping[str, YamlNode], base
     if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
         seed = base.child("seed") or YamlNode(None, place, place)
         return _with(node, ("repeats",), YamlNode.sequence([seed], place, place), place)
-    value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
+    value = base.at([int(step) if step.isdecimal() else step for step in steps_of(path)])
     values = axes.get(text) or YamlNode.sequence([value], place, place)
     for within in _where(path, holders, adds=text in axes):
         node = _with(node, (*within, "parameters", path), values, place)
