@@ -310,6 +310,11 @@ REAL_TABLES = {
         (),
         ("1 line with another number of cells than the 3 of the first: line 2 (2)",),
     ),
+    "a title above words alone": RealTable(
+        b"Patients,,\n" + table({"a": among("x", "z"), "b": among("u", "v"), "y": YES_NO}),
+        (),
+        ("the first line is a title, 'Patients': delete it",),
+    ),
     "a title of a spreadsheet": RealTable(
         b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),

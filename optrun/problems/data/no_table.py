@@ -71,12 +71,15 @@ def titles(bare: Sequence[str], separators: str) -> str:
 
 
 def padded_title(rows: Sequence[Sequence[str]]) -> str:
-    """Return the message about a first line with one cell, above names, above numbers; empty if it is none."""
+    """Return the message about a first line with one cell, above names, above a sample; empty if it is none.
+
+    Of two columns of words the first line may be a sample, or a name, beside a missing cell.
+    """
     if len(rows) < 3 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
         return ""
     first, second, third = ([cell.strip() for cell in row] for row in rows)
     are_names = all(cell and not is_number(cell) for cell in second) and len({*second}) == len(second)
-    if first[0] and not any(first[1:]) and are_names and any(map(is_number, third)):
+    if first[0] and not any(first[1:]) and are_names and (len(first) > 2 or any(map(is_number, third))):
         return f"the first line is a title, {_shown(first[0])}: delete it, so that the names of columns come first"
     return ""
 
