@@ -315,6 +315,12 @@ REAL_TABLES = {
         (),
         ("the first line is a title, 'Patients': delete it",),
     ),
+    "two encodings": RealTable(
+        table({"town": among("Köln", "Bern"), "y": YES_NO})
+        + table({"town": among("Köln", "Bern"), "y": YES_NO}, encoding="latin-1").partition(b"\n")[2],
+        (),
+        ("line 2: UTF-8 in this line, and another encoding in others: save it in one",),
+    ),
     "a title of a spreadsheet": RealTable(
         b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),

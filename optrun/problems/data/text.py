@@ -118,9 +118,22 @@ def _encoding(path: Path, content: bytes) -> str:
     for encoding in tried:
         with suppress(UnicodeDecodeError):
             content.decode(encoding)
+            if encoding == "cp1252" and (line := _line_of_utf8(content)):
+                raise error_in(
+                    path, "UTF-8 in this line, and another encoding in others: save it in one", line
+                )
             return encoding
     kinds = [f", but {kind}" for start, kind in KINDS.items() if content.startswith(start)]
     raise error_in(path, f"not a text file{kinds[0] if kinds else ': it has bytes that no text has'}")
+
+
+def _line_of_utf8(content: bytes) -> int:
+    """Return the number of the first line that has a letter such as ö in UTF-8; 0 without one.
+
+    In the encoding of Windows its bytes are Ã and a sign such as ¶, which no word has.
+    """
+    found = re.search(b"\xc3[\x80-\xbf]", content)
+    return content.count(b"\n", 0, found.start()) + 1 if found else 0
 
 
 def _head(content: bytes, encoding: str) -> tuple[list[str], int, str]:
