@@ -321,6 +321,12 @@ REAL_TABLES = {
         (),
         ("line 2: UTF-8 in this line, and another encoding in others: save it in one",),
     ),
+    "numbers with letters as their unit": RealTable(
+        table({"kg": lambda d, i: f"{50 + i % 40}kg", "dose": among("5mg", "10mg"), "y": YES_NO}),
+        ("of 1 column dose (2 categories)",),
+        ("'kg' holds numbers with a unit, such as '50kg' (line 2)",),
+        {"drop": ["kg"]},
+    ),
     "a title of a spreadsheet": RealTable(
         b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),

@@ -36,6 +36,7 @@ _DATE = re.compile(
 
 
 _UNIT = re.compile(r"[-+]?([$€£¥]\s?[-+]?[\d.,]+|[\d.,]+\s?[%€$£¥])\Z")
+_LETTERS = re.compile(r"[-+]?\d([\d.,]*\d)?\s?([^\s\d.,+-]\S{0,5})\Z")
 
 
 def feature_faults(
@@ -88,8 +89,11 @@ def _word_faults(
             f"{label} holds dates or times, such as {first}: drop it, or make numbers of it with pandas, such as "
             ".dt.year"
         )
-    elif share(counts, map(_has_unit, words)) > 0.8:
-        yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
+    elif share(counts, map(_has_unit, words)) > 0.8 or _have_one_unit(words, counts):
+        yield (
+            f"{label} holds numbers with a unit, such as {first}: remove the unit, drop the column, or list it under "
+            "categories"
+        )
     elif decimal is None and (unclear := _unclear(words)):
         yield f"{label}: {unclear}"
     elif decimal != "," and (word := next(filter(has_grouping_points, words), "")):
@@ -238,6 +242,14 @@ def _is_date(word: str) -> bool:
 
 def _has_unit(word: str) -> bool:
     return bool(_UNIT.match(word))
+
+
+def _have_one_unit(words: Sequence[str], counts: Array) -> bool:
+    """Whether most cells are numbers with the same letters behind, more of them than a few doses or sizes."""
+    units = [found[2] if (found := _LETTERS.match(word)) else "" for word in words]
+    return len(words) > FEW and any(
+        share(counts, (each == unit for each in units)) > 0.8 for unit in {*units} - {""}
+    )
 
 
 def _is_like_number(word: str) -> bool:
