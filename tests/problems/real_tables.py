@@ -327,6 +327,11 @@ REAL_TABLES = {
         ("'kg' holds numbers with a unit, such as '50kg' (line 2)",),
         {"drop": ["kg"]},
     ),
+    "the largest numbers": RealTable(
+        table({"a": among("1.5e308", "-1.5e308", "0.5"), "y": YES_NO}),
+        ("of 1 feature a",),
+        first=(1.5e308, "yes"),
+    ),
     "a title of a spreadsheet": RealTable(
         b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),

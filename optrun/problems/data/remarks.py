@@ -114,8 +114,9 @@ def _codes(values: Array) -> str:
     if len(others) < 2:
         return ""
     low, high = others[0], others[-1]
-    outside = np.maximum(low - distinct, distinct - high)
-    found = are_codes & (outside > high - low) & (counts > 1)
+    with np.errstate(over="ignore"):  # an infinite distance is no larger than an infinite range
+        outside = np.maximum(low - distinct, distinct - high)
+        found = are_codes & (outside > high - low) & (counts > 1)
     if not found.any():
         return ""
     named = [
