@@ -12,6 +12,7 @@ from optrun.optim.transforms import (
     SAM,
     Accumulate,
     ClipNorm,
+    EMANesterov,
     Hyperball,
     Lookahead,
     Mechanic,
@@ -151,6 +152,17 @@ def test_schedule_free_is_its_paper_with_weights_that_grow():
         x = (1 - c) * x + c * z
         y = 0.1 * z + 0.9 * x
         assert_equal(found[t], y)
+
+
+def test_ema_nesterov_is_its_paper():
+    found, optimizer = ours(SGD, [EMANesterov(beta=0.8, gamma=0.9)], lr=0.01, momentum=0.5)
+    x, y, m, update = START, START, 0.0, sgd(0.01, 0.5)
+    for t in range(STEPS):
+        x, before = y - update(slope(y, t)), x
+        m = 0.9 * m + 0.1 * (x - before)
+        y = x + 0.8 * m
+        assert_equal(found[t], y)
+    assert_equal(np.concatenate([optimizer.at_evaluation()[name][0] for name in ("w", "b")]), x)
 
 
 def mechanic(update, *, s_init=1e-6, decay=1e-2, eps=1e-8, recomputed=False):

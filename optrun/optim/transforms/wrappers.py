@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from optrun.ops import abs, clip, dot, maximum, norm, sqrt, where
+from optrun.ops import abs, clip, dot, lerp, maximum, norm, sqrt, where
 from optrun.optim.transforms.transform import Wrapper
-from optrun.registry import Fraction, NonNegative, Number, Positive, PositiveInt, Steps
+from optrun.registry import Decay, Fraction, NonNegative, Number, Positive, PositiveInt, Steps
 
 
 class Lookahead(Wrapper):
@@ -82,6 +82,35 @@ class ScheduleFree(Wrapper):
         z[:] = where(t == 1, p, z) - rule.update(p, g)
         x[:] = last - c * (last - z)
         p[:] = z - beta * (z - x)
+
+
+class EMANesterov(Wrapper):
+    """EMA-Nesterov, Yau et al. (2026), arXiv:2605.25395: the rule steps from a point ahead.
+
+        x ← y - u                      u the rule's update at y, where the gradient is taken
+        m ← γ m + (1 - γ) (the x before - x)          the average of the way back
+        y = x - β m                    x = y at the start
+
+    The parameters are y; x is evaluated, kept at the end and predicted with. The authors have β fall with lr, and 0 in
+    the first and the last steps: give wrap.0.beta a schedule. Its value in a step is for the next gradient.
+
+    Example:
+
+        optimizer: {name: AdamW, lr: 0.05, wrap: [EMANesterov]}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
+        schedules: {wrap.0.beta: {name: CosineAnnealingLR, T_max: 3000}}
+    """
+
+    evaluated = "x"
+    outermost = True
+
+    @staticmethod
+    def apply(rule: Any, p: Any, g: Any, lr: Any, t: Any, /, x: Any, ema: Any, *,
+              beta: NonNegative = 0.5, gamma: Decay = 0.99) -> None:  # fmt: skip
+        before = where(t == 1, p, x)
+        x[:] = p - rule.update(p, g)
+        ema[:] = lerp(ema, before - x, 1 - gamma)
+        p[:] = x - beta * ema  # so that a parameter of -0 stays what it is
 
 
 class Mechanic(Wrapper):
