@@ -233,6 +233,21 @@ def test_samples_come_as_data_frames_arrays_and_files_of_arrays(folder):
         memory.predict(samples[:, :3])
 
 
+def test_a_model_trained_on_arrays_takes_the_columns_of_a_data_frame_in_order_and_no_file_of_a_table(folder):
+    pandas = pytest.importorskip("pandas")
+    config = {"problem": {"name": "softmax_regression", "data": "iris"}, "optimizer": "Adam", "steps": 3}
+    run = optrun.run(config, save=False)
+    samples = np.random.default_rng(0).normal(size=(5, 4))
+    frame = pandas.DataFrame(samples, columns=["a", "b", "c", "d"])
+    assert run.predict(frame).tolist() == run.predict(samples).tolist()
+    with pytest.raises(ConfigError, match=r"shape \(3,\)"):
+        run.predict(frame[["a", "b", "c"]])
+    with pytest.raises(ConfigError, match="an array of numbers, as in training, is expected, not object"):
+        run.predict(frame.assign(a="x"))
+    with pytest.raises(ConfigError, match=r"'test.csv' is a table, .* arrays of shape \(4,\)"):
+        run.predict("test.csv")
+
+
 def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder, call):
     run = train({"name": "mlp", "hidden": [4]})
     new = rows_of(12, seed=1)

@@ -60,7 +60,7 @@ class NewSamples:
 def read_samples(source: str, preparation: Preparation) -> NewSamples:
     """Return the samples of a file or of a data set by name.
 
-    Raises ConfigError if they cannot be read, or are no table where the model was trained on one.
+    Raises ConfigError if they cannot be read, or are a table where the model was trained on none, or the reverse.
     """
     if not PathOrName.is_path(source) and not Path(source).exists():
         from optrun.problems.data import load
@@ -75,6 +75,12 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
         raw = read_raw(path, [name for name, kind in kinds.items() if kind != "numbers"])
         if raw is None:
             return NewSamples(*read_arrays(path))
+        if not preparation.columns:
+            raise ConfigError(
+                f"data: {source!r} is a table, and the model was trained on arrays of shape {preparation.shape}, whose "
+                "columns have no names: give such an array, X of an NPZ file",
+                field="data",
+            )
     except OSError as error:
         raise ConfigError(
             f"data: {source!r} cannot be read: {error.strerror or error}", field="data"
@@ -88,15 +94,15 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
 def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation) -> NewSamples:
     """Return samples that are given as an array ``[N, *shape]`` or as a data frame of pandas.
 
-    The columns of an array are those of training, in their order. Raises ConfigError for anything else.
+    The columns of an array are those of training, in their order, as those of a data frame are where the model was
+    trained on an array. Raises ConfigError for anything else.
     """
-    if hasattr(values, "columns") and hasattr(values, "iloc"):
+    if preparation.columns and hasattr(values, "columns") and hasattr(values, "iloc"):
         return _used(_of_frame(cast("pd.DataFrame", values), preparation), preparation)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
-        raise ConfigError(
-            f"data: an array of numbers or a data frame is expected, not {array.dtype}", field="data"
-        )
+        or_frame = " or a data frame" if preparation.columns else ", as in training,"
+        raise ConfigError(f"data: an array of numbers{or_frame} is expected, not {array.dtype}", field="data")
     array = array.astype(np.float64)
     columns = preparation.columns
     if not columns:
@@ -127,7 +133,7 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
     kinds = _kinds(preparation)
     names = [each.name for each in preparation.columns]
     # Columns are numbered where the training table had no header.
-    is_headed = raw.has_names or not names or not all(map(_NUMBERED.match, names))
+    is_headed = raw.has_names or not all(map(_NUMBERED.match, names))
     cells, lines = raw.cells, raw.lines
     if not is_headed:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
