@@ -23,7 +23,7 @@ from optrun.sweeps.map_file import Pixels, read_map, write_map
 from optrun.sweeps.map_sink import MINIMUM, OF_MAPS, MapSink
 from optrun.sweeps.plan.packs import pack_key
 from optrun.sweeps.plan.spaces import Dimension, Setting
-from optrun.sweeps.plan.width import width_of
+from optrun.sweeps.plan.width import most_lanes, width_of
 from optrun.training.figures import check_expected, figures_of, missing_figure
 from optrun.training.grid import Axes, LaneGrid
 from optrun.training.identity import Identity
@@ -37,17 +37,11 @@ MOST_PIXELS, MOST_NUMBERS = 1 << 26, 1 << 27
 SAVE_SECONDS = 10.0
 """How often what has been made is written."""
 
-WIDE_LANES, WIDE_STEPS = 1 << 14, 1 << 27
-"""Lanes of packs whose steps are made many at once, and their steps in all: an interruption waits for one pack.
-
-Measured, 512 x 512 starts of Rosenbrock, 1,000 steps of Adam, s of CPU: 0.87 with 4,096 lanes, 0.65 with 16,384.
-"""
-
 
 def lanes_of_packs(one: Pack) -> int:
     """Return how many lanes packs of a map have, given a pack of one; the cache bounds no steps made many at once."""
     width = width_of(one)
-    return width if leaps_of(one) is None else max(width, min(WIDE_LANES, WIDE_STEPS // one.steps))
+    return width if leaps_of(one) is None else max(width, most_lanes(one.steps))
 
 
 class MapPlan:

@@ -162,7 +162,12 @@ def test_the_width_follows_the_cache_and_the_rows(monkeypatch):
         for hidden in ([32], [64, 64], [4096])
     ]
     monkeypatch.setattr(width, "l2_bytes", lambda: 1 << 20)
-    assert prepared(small)[1][0].width == width.MAX_LANES
+    tiny = small | {"problem": "rosenbrock"}
+    widths = [
+        prepared(tiny | {"steps": steps, "record": {"every": steps}})[1][0].width
+        for steps in (5, 10_000, 90_000)
+    ]
+    assert widths == [16_384, (1 << 27) // 10_000, 4096]
     # Parameters and gradients of 4 bytes: 19,280; 71,760, of which a few exceed the cache; 2,457,680.
     assert [prepared(network)[1][0].width for network in networks] == [54, 16, 6]
     assert prepared(small | {"steps": 1_000_000})[1][0].width == (1 << 27) // 24_000_000

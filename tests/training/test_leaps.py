@@ -285,7 +285,7 @@ def test_the_first_pack_of_a_sweep_leaps_where_all_of_them_are_work_enough(
     work = (len(Pack(configs()).problem.elements.listing.instructions) + 2 * OF_RULE) * (1 + auto_engine.CALL)
     monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
     monkeypatch.setattr(auto_engine, "THRESHOLD", share * STEPS * work)
-    monkeypatch.setattr(width, "MAX_LANES", 1)
+    monkeypatch.setattr(width, "most_lanes", lambda steps: 1)
     leapt, make = [], Leaps.make
 
     def noted(self, *given):
