@@ -333,7 +333,7 @@ REAL_TABLES = {
         first=(1.5e308, "yes"),
     ),
     "a title of a spreadsheet": RealTable(
-        b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
+        b"Patients,,\n,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),
     "row names of R": RealTable(
         table({"age,height": lambda d, i: f"{i},{20 + i},{i}.5", "y": YES_NO}),

@@ -81,11 +81,16 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
     if other := other_text(head[0]):
         raise error_in(path, other)
     source = _Source(path, content, encoding, separator, skipped)
-    top = list(islice(source.rows(), 3))
-    if not top:  # its lines are of quotes with nothing between them
+    rows = source.rows()
+    first_line, first = next(rows, (0, []))
+    if not first:  # its lines are of quotes with nothing between them
         raise error_in(path, "no line to read")
-    first_line, first = top[0]
-    if title := padded_title([cells for _, cells in top]):
+    if not any(map(str.strip, first)):
+        raise error_in(
+            path, "all cells are empty: delete it, so that the names of columns come first", first_line
+        )
+    filled = (cells for _, cells in rows if any(map(str.strip, cells)))
+    if title := padded_title([first, *islice(filled, 2)]):
         raise error_in(path, title)
     width = len(first)
     names = names_of([cell.strip() for cell in first])
