@@ -158,6 +158,7 @@ def test_suffixes(name):
             "a;b;y\n6.174.570;0.5;p\n2.741.209;1.5;q\n",
             r"points of '6.174.570' separate thousands, those of others",
         ),
+        ('a,y\n1,0\n"2,1\n"3",0\n', "line 4: .*, in the row that begins in line 3"),
         (",,\na,b,y\n1.5,2,0\n", "line 1: all cells are empty: delete it"),
         ("x,y\n1.5,204%\n2.5,-256%\n", "column 2 'y', the target, holds numbers with a unit, such as '204%'"),
         ("x,y\n1.5,$-204\n2.5,$6\n", "column 2 'y', the target, holds numbers with a unit"),

@@ -301,6 +301,11 @@ LONG = among(*(str(9_007_199_254_740_993 * 1000 + i) for i in range(3)))
             {"missing": "drop"},
             "'y' has whole numbers such as 9",
         ),
+        (
+            PLAIN,
+            {"drop": ["outcome"]},
+            "drop: column 'outcome' of 'd.csv' is no feature. Those that may be chosen are",
+        ),
         (PLAIN, {"drop": [9]}, "drop: 'd.csv' has 3 columns, so none has the index 9"),
         (PLAIN, {"features": [-4]}, "features: 'd.csv' has 3 columns, so none has the index -4"),
         (

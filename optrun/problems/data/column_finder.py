@@ -32,6 +32,8 @@ class ColumnFinder:
                 known = (
                     f"its columns are {', '.join(map(name_text, names))}"
                     if names
+                    else "header: true takes the first line for names"
+                    if wanted in first and self.layout.header is None
                     else "it has no header; give an index"
                 )
                 known += f"; {wanted!r} is there {names.count(wanted)} times: give its number, from 0" * (
@@ -70,9 +72,15 @@ class ColumnFinder:
                 chosen = [i for i in among if fnmatchcase(names[i], each)]
             if not chosen:
                 possible = [names[i] for i in among]
-                hint = did_you_mean(each, possible) if isinstance(each, str) else ""
+                is_there = isinstance(each, int) or each in names or each in own
+                hint = "" if is_there else did_you_mean(str(each), possible)
                 known = hint or f" Those that may be chosen are {', '.join(map(name_text, possible))}"
-                raise ConfigError(f"{option}: no column {each!r} in {self.file!r}.{known}", field=option)
+                said = (
+                    f"column {each!r} of {self.file!r} is no feature"
+                    if is_there
+                    else f"no column {each!r} in {self.file!r}"
+                )
+                raise ConfigError(f"{option}: {said}.{known}", field=option)
             found |= set(chosen)
         return sorted(found)
 

@@ -190,12 +190,17 @@ class _Source:
         if is_blank:
             lines = (f"{line.strip()}\n" for line in lines)
         reader = csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=True)
+        ended = 0
         try:
             for cells in reader:
+                ended = reader.line_num
                 if cells and (len(cells) > 1 or cells[0].strip()):
                     yield reader.line_num, cells
         except csv.Error as error:
-            raise error_in(self.path, str(error), reader.line_num) from None
+            if "unexpected end" in str(error):
+                raise error_in(self.path, "a quote opens in this row and never closes", ended + 1) from None
+            begun = f", in the row that begins in line {ended + 1}" * (reader.line_num > ended + 1)
+            raise error_in(self.path, f"{error}{begun}", reader.line_num) from None
 
 
 def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cells], Array, list[str]]:
