@@ -5,9 +5,8 @@ from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,7 +21,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from optrun import registry
-from optrun.arrays import Array
 from optrun.checks.messages import MISSING, failure, shown, unknown_key
 from optrun.config.model.options import (
     GROUPS,
@@ -39,6 +37,9 @@ from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.plugin_code import guarded
 from optrun.registry import DECAY, SECTIONS, TRANSFORMS, Added, DecayMode, Option, Registry, tuples_of
+
+if TYPE_CHECKING:
+    from optrun.arrays import Array
 
 MOST_KNOWN = 1 << 12
 """Of how many values of options it is kept what is validated of them."""
@@ -188,8 +189,10 @@ class Named:
 
         return options_with
 
-    def accepts(self, component: Component, names: Sequence[str], values: Array) -> Array:
+    def accepts(self, component: Component, names: Sequence[str], values: "Array") -> "Array":
         """Return which rows ``[n, k]`` of values of options are valid and what they are, as far as that is known."""
+        import numpy as np  # a config that is no sweep needs none
+
         cls: Any = self.registry.find(component.name)
         known, check = self.known(cls), getattr(cls, "validate_options", None)
         has_groups = isinstance(component, OptimizerComponent) and component.param_groups
