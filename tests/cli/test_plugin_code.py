@@ -14,7 +14,7 @@ from optrun.errors import PluginError, RunFailedError
 from optrun.plugin_code import guarded, output_of_caller, output_on_stderr, traceback_of
 from optrun.problems.functions import Beale
 from optrun.store import Store
-from tests.cli.test_cli import process as call
+from tests.forked import python
 
 RAISING = """\
 import sys
@@ -59,6 +59,10 @@ ERRORS = {
     "StoreError('not mine')": "StoreError: not mine",
     "StopIteration('no more')": "StopIteration: no more",
 }
+
+
+def call(*arguments):
+    return python("-m", "optrun", *arguments)
 
 
 @pytest.fixture

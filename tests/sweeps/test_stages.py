@@ -3,8 +3,8 @@
 import json
 import signal
 import statistics
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +17,7 @@ from optrun.errors import MissingExtraError, StoreError
 from optrun.store import RunState, Status, Store
 from optrun.sweeps.plan.expand import expand
 from optrun.sweeps.plan.stages import ordinal, score
+from tests.forked import python
 from tests.pairs import few_in_short
 from tests.sweeps.support import digest_of, prepared
 
@@ -336,10 +337,11 @@ sweeps.sweep_plan(plan, grouped(plan), lanes=5)
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_sweep_goes_on_as_if_nothing_had_happened(study, tmp_path):
     whole = digest_of(optrun.sweep(study, directory="whole"))
+    Path("killed.py").write_text(KILLED)
     # One process after the other dies before or after a commit, each a little further.
     for i in range(12):
         arguments = [json.dumps(study), str(2 + i % 3), "before" if i % 2 else "after"]
-        done = subprocess.run([sys.executable, "-c", KILLED, *arguments])
+        done = python("killed.py", *arguments)
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL
