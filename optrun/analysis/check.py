@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep, Entry
-from optrun.analysis.selection import PARTS, Cell, varying_part
+from optrun.analysis.selection import COMPOSED, PARTS, Cell, varying_part
 from optrun.analysis.statistics import median
 from optrun.errors import ConfigError, counted
 
@@ -116,4 +116,4 @@ def middle(entry: Entry, seeds: Collection[int]) -> float | None:
 def check_by(sources: Sequence[ComparedSweep]) -> str:
     """Return what is checked apart if nothing is said: the optimizers or else the schedulers that a sweep compares."""
     vary = {varying_part(source.configs) for source in sources}
-    return next((part for part in PARTS if part in vary), "")
+    return next((part for part in (COMPOSED, *PARTS) if part in vary), "")

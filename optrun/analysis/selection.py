@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optrun.analysis.composition import list_text, part_text
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.problem_labels import problem_labels
 from optrun.config.paths import steps_of
@@ -16,6 +17,9 @@ from optrun.store import RunRecord
 BY = "optimizer.name"
 PARTS = (BY, "scheduler.name")
 """What is compared if nothing is said and it varies, the first one first."""
+
+COMPOSED = "optimizer"
+"""What is compared instead where optimizers of one name differ in their transforms, wrappers or groups."""
 
 BY_SWEEP = "sweep"
 """What `by` is where the sweeps themselves are compared."""
@@ -167,9 +171,14 @@ def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def varying_part(configs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the path of the optimizer's name if it varies, or else the scheduler's; empty if neither does."""
-    varies = (path for path in PARTS if len({value_at(config, path) for config in configs}) > 1)
-    return next(varies, "")
+    """Return the path of the optimizer if it varies, of its name if that tells all, or else of the scheduler's name.
+
+    It is empty if neither varies.
+    """
+    count = {path: len({value_at(config, path) for config in configs}) for path in (COMPOSED, *PARTS)}
+    if count[COMPOSED] > count[BY]:
+        return COMPOSED
+    return next((path for path in PARTS if count[path] > 1), "")
 
 
 def varying(plan: SweepPlan) -> list[str]:
@@ -178,7 +187,7 @@ def varying(plan: SweepPlan) -> list[str]:
 
 
 def value_at(config: Mapping[str, Any], path: str, setting: Mapping[str, Any] | None = None) -> str | None:
-    """Return the value at a path of a config as text, of a part its name; None if it is not there or null.
+    """Return the value at a path of a config as text, of a part its names; None if it is not there or null.
 
     The values at several paths, which commas separate, are one text. A value that a config leaves out since it is the
     default is that of its setting in a sweep, which is given by path.
@@ -188,7 +197,8 @@ def value_at(config: Mapping[str, Any], path: str, setting: Mapping[str, Any] | 
         texts = [NONE if value is None else value for value in values]
         return None if values == [None] * len(values) else ", ".join(texts)
     value: Any = config
-    for key in steps_of(path):
+    steps = steps_of(path)
+    for key in steps:
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
         else:
@@ -196,7 +206,9 @@ def value_at(config: Mapping[str, Any], path: str, setting: Mapping[str, Any] | 
     if value is None and setting is not None:
         value = setting.get(path)
     if isinstance(value, Mapping):
-        value = value.get("name")
+        value = part_text(value)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        value = list_text(value, steps[-1])
     return None if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

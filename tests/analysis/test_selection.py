@@ -4,7 +4,7 @@ import pytest
 
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.problem_labels import problem_labels
-from optrun.analysis.selection import Cell, selections, value_at
+from optrun.analysis.selection import Cell, selections, value_at, varying_part
 from optrun.errors import ConfigError
 from optrun.store import RunRecord, Status
 
@@ -103,10 +103,43 @@ def test_problems_of_one_name_are_told_apart_but_not_by_how_batches_are_drawn():
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("optimizer", "Adam"), ("optimizer.lr", "0.1"), ("scheduler", None), ("a.1", "3"), ("a.5", None)],
+    [
+        ("optimizer", "Adam"),
+        ("optimizer.lr", "0.1"),
+        ("scheduler", None),
+        ("a", "[2, 3]"),
+        ("a.1", "3"),
+        ("a.5", None),
+    ],
 )
 def test_a_value_of_a_config_is_text(path, value):
     assert value_at({"optimizer": {"name": "Adam", "lr": 0.1}, "scheduler": None, "a": [2, 3]}, path) == value
+
+
+def test_a_composed_optimizer_is_told_by_what_it_is_composed_of():
+    lookahead = {"name": "Lookahead", "k": 5, "alpha": 0.25}  # k is the default
+    muon = {
+        "name": "Muon",
+        "param_groups": [{"params": ["*.bias"], "name": "AdamW"}, {"params": ["w"]}],
+        "gradient": [{"name": "ClipNorm", "max_norm": 1.0}],
+        "wrap": [lookahead, {"name": "SAM"}],
+    }
+    assert value_at({"optimizer": muon}, "optimizer") == "Muon + ClipNorm + Lookahead + SAM + AdamW on *.bias"
+    assert value_at({"optimizer": muon}, "optimizer.name") == "Muon"
+    assert value_at({"optimizer": muon}, "optimizer.wrap") == "[Lookahead alpha=0.25, SAM]"
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "part"),
+    [
+        ([{"name": "SGD"}, {"name": "SGD", "wrap": [{"name": "SAM"}]}], "optimizer"),
+        ([{"name": "SGD"}, {"name": "Adam"}, {"name": "Adam", "wrap": [{"name": "SAM"}]}], "optimizer"),
+        ([{"name": "SGD"}, {"name": "Adam", "wrap": [{"name": "SAM"}]}], "optimizer.name"),
+        ([{"name": "SGD", "lr": 1}, {"name": "SGD", "lr": 2}], ""),
+    ],
+)
+def test_what_is_compared_by_default_tells_compositions_apart(optimizers, part):
+    assert varying_part([{"optimizer": each} for each in optimizers]) == part
 
 
 def test_a_default_that_the_config_leaves_out_is_compared_by_its_value():
