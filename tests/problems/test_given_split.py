@@ -154,6 +154,7 @@ def test_a_given_split_excludes_what_would_draw_one(option, table):
     assert from_mapping(written).to_dict() == written
     assert optrun.run(written, save=False).summary.keys() >= {"val_loss", "test_accuracy"}
     assert from_mapping({**config, "problem": {"name": "mlp", "split": None, option: value}})
+    assert from_mapping({**config, "problem": {**config["problem"], option: None}}).to_dict() == written
 
 
 def test_another_split_of_the_same_samples_is_other_data(table):

@@ -142,8 +142,8 @@ def read_options(
     read: dict[str, Any] = {}
     for name, option in options.items():
         if complete and (other := option.excluded_by(values)):
-            if name in values:
-                off = f"has no effect beside {name}: leave it out, or turn it off with null"
+            if values.get(name) is not None:  # an override may turn off what a file says
+                off = f"has no effect beside {name}: leave it out, or set {name}: null"
                 said = f"has no effect beside {other}: leave it out, or set {other}: null"
                 found.append(((name,), conflict(said, other, off)))
         elif name in values:
