@@ -18,8 +18,9 @@ Block: TypeAlias = tuple[slice, slice]
 Product: TypeAlias = tuple[Array, Array, Array]
 """Its factors and the array that it is written to."""
 
-CUT_ABOVE = 1 << 22
-"""Multiplications of a product above which it is cut in two: 20 to 40 µs, several times what a thread takes to wake."""
+CUT_ABOVE = 3 << 22
+"""Multiplications of a product above which it is cut in two, and of independent ones above which threads share them:
+0.1 to 0.2 ms, several times what a thread takes to wake."""
 
 HALVED_ABOVE = 1 << 24
 """Multiplications of a block above which it is halved once more."""
