@@ -387,6 +387,8 @@ class Registry(Generic[T]):
             cls, _ = self._lacking.get(fold(name), (None, ""))
             if cls is not None and cls in (lacking := self.lacking()):
                 raise UnknownNameError(lacking[cls]) from None
+            if place := _place_of(name, self):
+                raise UnknownNameError(f"{name!r} is no {self.kind}: {place}") from None
             hint = did_you_mean(name, self) or f" There are: {', '.join(self)}."
             if nearest(name, self, cutoff=_SLIP) is None:
                 hint += " A class of your own needs --plugin FILE."
@@ -463,6 +465,26 @@ TRANSFORMS: dict[str, Registry[Any]] = {
     "wrap": wrappers,
 }
 """By the options of an optimizer that list transforms and wrappers."""
+
+
+def a_kind(registry: Registry[Any]) -> str:
+    """Return what a registry has, as one of these."""
+    return f"{'an' if registry.kind[0] in 'aeiou' else 'a'} {registry.kind}"
+
+
+def _place_of(name: str, asked: Registry[Any]) -> str:
+    """Return where a name belongs that another registry has; empty if none has it."""
+    lists = [(known, f"list it under optimizer.{key}") for key, known in TRANSFORMS.items()]
+    sections = [(known, f"its place is {key}") for key, known in SECTIONS.items()]
+    return next(
+        (
+            f"it is {a_kind(known)}, {do}"
+            for known, do in (*lists, *sections)
+            if known is not asked and name in known
+        ),
+        "",
+    )
+
 
 DECAY = "decay"
 """The option of an optimizer that tells how its weight decay is applied."""

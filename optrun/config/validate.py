@@ -126,6 +126,24 @@ def _issue(root: YamlNode, path: Path, text: str, *, at_key: bool) -> Issue:
     return Issue.at(node.key if at_key and node.key else node.place, path, text)
 
 
+_ELSEWHERE_CALLED = {
+    **dict.fromkeys(
+        (
+            "maxgradnorm",
+            "gradclip",
+            "gradclipnorm",
+            "clipgradnorm",
+            "gradientclipval",
+            "globalclipnorm",
+            "clip",
+        ),
+        "ClipNorm",
+    ),
+    "clipgradvalue": "ClipValue",
+}
+"""Transforms by the folded keys that other programs have for them."""
+
+
 def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tuple[Path, str]:
     """Return the path that an unknown key was meant for, and the advice to go there."""
     key = str(path[-1])
@@ -134,6 +152,11 @@ def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tupl
         where = "" if "." in elsewhere[0] or len(path) == 1 else " at the top level"
         return tuple(elsewhere[0].split(".")), f". Did you mean {' or '.join(map(repr, elsewhere))}{where}?"
     near = nearest(key, known)
+    name = _ELSEWHERE_CALLED.get(fold(key), key)
+    kind = next((kind for kind, registry in TRANSFORMS.items() if name in registry), None)
+    if kind is not None and (len(path) == 1 or path[0] == "optimizer"):
+        spelled = TRANSFORMS[kind].spelled(name)
+        return path, f". Did you mean 'optimizer.{kind}: [{{name: {spelled}}}]'?"
     if near is None:
         return path, f". Known here: {', '.join(known)}"
     return (*path[:-1], near), f". Did you mean {near!r}?"

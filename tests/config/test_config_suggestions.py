@@ -92,3 +92,44 @@ def _filled(value: Any, slip: str) -> Any:
     if isinstance(value, list):
         return [_filled(each, slip) for each in value]
     return slip if value == "▸" else value
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"gradient": ["cautious"]},
+            "optimizer.gradient.0.name: 'cautious' is no gradient transform: it is an update transform, list it under "
+            "optimizer.update",
+        ),
+        (
+            {"wrap": ["EMA"]},
+            "optimizer.wrap.0.name: 'EMA' is no wrapper: it is an average, its place is average",
+        ),
+        (
+            {"name": "SAM"},
+            "optimizer.name: 'SAM' is no optimizer: it is a wrapper, list it under optimizer.wrap",
+        ),
+        (
+            {"gradient": [{"clipNorm": {"max_norm": 1}}]},
+            "optimizer.gradient.0.clipNorm: is the name of a gradient transform, no key: write {name: ClipNorm}, and "
+            "its options beside the name",
+        ),
+        (
+            {"clip_norm": 1},
+            "optimizer.clip_norm: unknown key. Did you mean 'optimizer.gradient: [{name: ClipNorm}]'?",
+        ),
+        (
+            {"max_grad_norm": 1},
+            "optimizer.max_grad_norm: unknown key. Did you mean 'optimizer.gradient: [{name: ClipNorm}]'?",
+        ),
+        (
+            {"lookahead": True},
+            "optimizer.lookahead: unknown key. Did you mean 'optimizer.wrap: [{name: Lookahead}]'?",
+        ),
+    ],
+)
+def test_what_an_optimizer_is_composed_of_is_led_to_its_place(changes, said):
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping({**SMALL, "optimizer": {"name": "SGD", **changes}})
+    assert [f"{issue.path}: {issue.message}" for issue in caught.value.issues] == [said]

@@ -210,8 +210,7 @@ class Named:
 
     @property
     def _a_name(self) -> str:
-        article = "an" if self.registry.kind[0] in "aeiou" else "a"
-        return f"the name of {article} {self.registry.kind}"
+        return f"the name of {registry.a_kind(self.registry)}"
 
     def _of_family(self, value: dict[str, Any]) -> dict[str, Any]:
         """Return a mapping such as ``{torch: timm.optim.Adan}`` with the name that it stands for."""
@@ -227,6 +226,14 @@ class Named:
                 if prefix in value and prefix not in self.registry.families:
                     plugin = registry.FAMILIES[prefix]
                     raise failure(((prefix,), f"an optimizer of {prefix} needs --plugin {plugin}"))
+            if names := [key for key in value if key in self.registry]:
+                spelled = self.registry.spelled(names[0])
+                raise failure(
+                    (
+                        (names[0],),
+                        f"is {self._a_name}, no key: write {{name: {spelled}}}, and its options beside the name",
+                    )
+                )
             raise failure(*self._strange(value), (("name",), MISSING))
         if not isinstance(value["name"], str):
             raise failure((("name",), f"must be {self._a_name} (got {shown(value['name'])})"))
