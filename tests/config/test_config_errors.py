@@ -139,6 +139,9 @@ MISTAKES = {
     "problem: bowl\noptimizer: {name: SGD, param_groups: [{params: a, ▸wrap: [Lookahead]}]}\nsteps: 1": [
         "optimizer.param_groups.0.wrap: unknown key. Did you mean 'optimizer.wrap'?",
     ],
+    "problem: bowl\noptimizer: SGD\nsteps: 1\nschedules: {problem.batch_size: ▸{name: StepLR, step_size: 9}}": [
+        "schedules.problem.batch_size: has no schedule: the batch grows at the epochs problem.batch_milestones",
+    ],
     "problem: {name: net, data: d, hidden: ▸64}\noptimizer: SGD\nsteps: 1": [
         "problem.hidden: must be a list (got 64); a list is written [64]",
     ],

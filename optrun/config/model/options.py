@@ -195,6 +195,8 @@ def unschedulable(
             said = f"is a tuple: schedule {' or '.join(tuples[name])}"
         elif name in options:
             said = "is no float: it cannot be scheduled"
+        elif name.removeprefix("problem.") == "batch_size":
+            said = "has no schedule: the batch grows at the epochs problem.batch_milestones"
         else:
             problems.append(((SCHEDULES, name), unknown_key(floats_of(options))))
             continue
