@@ -49,7 +49,13 @@ def given(
                 stream.write(content)
 
             replace_file(path, write)
-        yield [*overrides, f"problem.data={json.dumps(str(path), ensure_ascii=False)}"]
+        try:
+            yield [*overrides, f"problem.data={json.dumps(str(path), ensure_ascii=False)}"]
+        except ConfigError as error:
+            kind = "the data frame" if path.suffix == ".parquet" else "(X, y)"
+            said = re.sub(rf"'[^']*{path.name}'", kind, str(error))  # the caller has not named the file
+            error.args = (said,)
+            raise
 
 
 def kept_for(runs: Iterable[Path]) -> set[Path]:
@@ -83,7 +89,7 @@ def _file(data: Any) -> tuple[str, bytes]:
             TypeError,
             NotImplementedError,
         ) as error:  # an ArrowException is a ValueError or TypeError
-            said = " ".join(str(error).split())[:200]
+            said = " ".join("; ".join(map(str, error.args)).split())[:200]
             raise ConfigError(f"data: no table can be made of the data frame: {said}", field="data") from None
         content = stream.getvalue()
         return f"frame-{hashlib.sha256(content).hexdigest()[:12]}.parquet", content

@@ -52,7 +52,11 @@ def test_what_is_no_table_is_refused(frame, monkeypatch):
     for wrong, said in [
         ("d.csv", r"pair of arrays \(X, y\) is expected, not 'd.csv'"),
         (frame[["length", "length"]], "several columns have one name"),
-        ((np.zeros(3), np.zeros(3)), "X: numbers"),
+        ((np.zeros(3), np.zeros(3)), r"^data: \(X, y\): X: numbers"),
+        (
+            frame.assign(length=[{1: 2}] * len(frame)),
+            "data frame: [^(]*; Conversion failed for column length",
+        ),
     ]:
         with pytest.raises(ConfigError, match=said):
             optrun.run(CONFIG | {"problem": "softmax_regression"}, data=wrong, save=False)

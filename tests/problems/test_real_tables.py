@@ -248,7 +248,7 @@ def test_what_may_be_a_mistake_is_noted(columns, note, tmp_path):
     assert [note in each for each in notes] == ([True] if note else [])
 
 
-@pytest.mark.parametrize("copies", [0, 3])
+@pytest.mark.parametrize("copies", [0, 1, 3])
 def test_samples_that_are_in_training_too_are_counted(copies, tmp_path):
     rows = [f"{i}.5,{'ab'[i % 2]},{i},{'no' if i % 3 else 'yes'}" for i in range(20)]
     lines = [f"{row},train" for row in rows[5:]] + [
@@ -258,7 +258,7 @@ def test_samples_that_are_in_training_too_are_counted(copies, tmp_path):
         "\n".join(["x,c,n,y,part", *lines, "0.5,b,0,yes,train", "1.5,b,1,yes,train"])
     )
     notes = [note for note in problem(tmp_path / "d.csv", {"split": "part"}).notes if "alike" in note]
-    said = f"{copies} of the {5 + copies} test samples are in the training part, too, all cells alike"
+    said = f"{copies} of the {5 + copies} test samples {'is' if copies == 1 else 'are'} in the training part, too"
     assert [said in note for note in notes] == [True] * (copies > 0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.errors import counted
 from optrun.problems.data.columns import DataColumn, Table, number_text
 from optrun.problems.data.dataset import Dataset, listed
 
@@ -82,9 +83,10 @@ def repeated(dataset: Dataset, targets: Array, rows: Mapping[str, Array]) -> lis
     train, notes = hashes[rows["train"]], []
     for part, own in rows.items():
         if part != "train" and (count := int(np.isin(hashes[own], train).sum())):
+            are = "is" if count == 1 else "are"
             notes.append(
-                f"{count:,} of the {len(own):,} {part} samples are in the training part, too, all cells alike: the "
-                f"{part} figures are better than for new samples unless what is twice is removed"
+                f"{count:,} of the {counted(len(own), f'{part} sample')} {are} in the training part, too, all cells "
+                f"alike: the {part} figures are better than for new samples unless what is twice is removed"
             )
     return notes
 
