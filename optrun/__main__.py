@@ -2,7 +2,10 @@
 
 import gc
 
+from optrun.frames import roomy
 
+
+@roomy
 def main() -> None:
     """Run the command line; end with the exit code that the guide lists."""
     # Every worker process of a sweep imports what its parent was started with: the command line is not for them.
@@ -16,10 +19,6 @@ def main() -> None:
     finally:
         gc.freeze()  # what is left goes with the process: it need not be searched once more
 
-
-# Python keeps frames in blocks of 16 KiB; where calls cross the end of one it takes and gives back the next, thousands
-# of times in imports and loops that happen to be there. So large a frame has a block with room for all that follow.
-main.__code__ = main.__code__.replace(co_stacksize=1 << 17)
 
 if __name__ == "__main__":
     main()

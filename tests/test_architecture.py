@@ -40,6 +40,7 @@ FLOORS = [
     "errors",
     "regular_files",
     "forks",
+    "frames",
     "fallbacks",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array, one_blas_thread
 from optrun.errors import MissingExtraError, RunFailedError
+from optrun.frames import roomy
 from optrun.kernels.denormals import denormals
 from optrun.plugin_code import guarded, is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
@@ -92,6 +93,7 @@ class Trainer:
         self._start = self._step = meta.step
         self._spent = meta.seconds
 
+    @roomy
     def run(self) -> None:
         """Run all lanes to their end, or until an interruption.
 
