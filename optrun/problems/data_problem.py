@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -26,11 +25,11 @@ from optrun.problems.data import (
     Target,
     absent_classes,
     class_weights,
-    joined,
     listed,
     load,
     remarks,
     repeated,
+    with_parts,
 )
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
@@ -159,9 +158,7 @@ class DataProblem(Problem, ABC):
             chosen, paths = Split.of_mapping(split, chosen)
         dataset = load(data, layout)
         if paths:
-            if dataset.decimal:
-                layout = replace(layout, decimal=dataset.decimal)
-            dataset = joined(dataset, {part: load(path, layout) for part, path in paths.items()})
+            dataset = with_parts(dataset, paths, layout)
         self._dataset = dataset
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)

@@ -235,20 +235,58 @@ def test_parts_of_files_of_their_own(tmp_path):
 
 
 def test_files_that_differ_are_refused_with_all_differences(tmp_path):
-    write(tmp_path, train=TRAIN, test=["b,colour,y", "x,red,1", "y,blue,2"])
-    with pytest.raises(ConfigError) as caught:
-        SoftmaxRegression(
-            Arrays(), data=str(tmp_path / "train.csv"), split={"test": str(tmp_path / "test.csv")}
-        )
-    assert "'test.csv': its targets are words, or those for training are" in str(caught.value)
-    assert "'test.csv': no column 'a'" in str(caught.value)
-    write(tmp_path, test=["a,colour,y", "x,red,u", "y,blue,v"])
-    with pytest.raises(
-        ConfigError, match="column 'a' has words, such as 'x', where numbers are for training"
+    write(tmp_path, train=TRAIN)
+    for lines, message in (
+        (["b,color,y", "x,red,1", "y,blue,2"], "split: no column 'a' and none 'colour' in 'test.csv'"),
+        (
+            ["a,colour,y", "x,red,1", "y,blue,2"],
+            "its targets are words, or those .*: column 'a' has words, such as 'x', where numbers are for training",
+        ),
+        (
+            ["a,colour,z", "1,red,1"],
+            "split: no single column 'y' in 'test.csv': its columns are a, colour, z",
+        ),
     ):
-        SoftmaxRegression(
-            Arrays(), data=str(tmp_path / "train.csv"), split={"test": str(tmp_path / "test.csv")}
-        )
+        write(tmp_path, test=lines)
+        with pytest.raises(ConfigError, match=message) as caught:
+            SoftmaxRegression(
+                Arrays(), data=str(tmp_path / "train.csv"), split={"test": str(tmp_path / "test.csv")}
+            )
+        assert caught.value.field == "split"
+
+
+@pytest.mark.parametrize("of_training", [{"drop": ["p"]}, {"group": "p"}, {"features": ["a", "col*"]}])
+def test_the_training_file_decides_which_columns_of_other_files_are_read_and_as_what(tmp_path, of_training):
+    write(
+        tmp_path,
+        train=["a,colour,y,p", *(f"{i}.5,{'red' if i % 2 else 'blue'},{'uv'[i % 2]},{i}" for i in range(12))],
+        test=["text;y;colour;when;a;empty", "one;u;green;2024-01-02;1,25;", "two;v;red;2024-01-03;2,5;"],
+    )
+    made = SoftmaxRegression(
+        Arrays(dtype="float64"),
+        data=str(tmp_path / "train.csv"),
+        target="y",
+        split={"test": str(tmp_path / "test.csv")},
+        standardize=False,
+        **of_training,
+    )
+    assert made.preparation.names == ["a", "colour=blue", "colour=red"]
+    assert made.parts["test"][0].tolist() == [[1.25, 0, 0], [2.5, 0, 1]]
+    assert made.parts["test"][1].tolist() == [0, 1]
+
+
+def test_files_without_header_are_read_by_the_numbers_of_columns(tmp_path):
+    write(tmp_path, train=["1.5,x,0.5,u", "2.5,z,1.5,v"], test=["3.5,q,2.5,v", "4.5,z,1.25,u"])
+    made = SoftmaxRegression(
+        Arrays(dtype="float64"),
+        data=str(tmp_path / "train.csv"),
+        header=False,
+        drop=[1],
+        split={"test": str(tmp_path / "test.csv")},
+        standardize=False,
+    )
+    assert made.parts["test"][0].tolist() == [[3.5, 2.5], [4.5, 1.25]]
+    assert made.parts["test"][1].tolist() == [1, 0]
 
 
 def test_archives_of_images_are_parts_too(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
-from optrun.problems.data.joined import joined as joined
+from optrun.problems.data.joined import joined, layout_of_parts
 from optrun.problems.data.layout import Layout as Layout
 from optrun.problems.data.mnist1d import mnist1d
 from optrun.problems.data.parts import absent_classes as absent_classes
@@ -96,6 +96,22 @@ def load(source: str, layout: Layout = INFERRED) -> Dataset:
         f" Known are {', '.join(DATASETS)}; a path has a suffix or a slash, as ./{name}",
         field="data",
     )
+
+
+def with_parts(train: Dataset, paths: Mapping[str, str], layout: Layout) -> Dataset:
+    """Return the samples of a training file, read by a layout, and those of the files of other parts.
+
+    Raises ConfigError, about the split, if one of these cannot be read or differs.
+    """
+    like = layout_of_parts(train, layout)
+    others = {}
+    for part, path in paths.items():
+        try:
+            others[part] = load(path, like)
+        except ConfigError as error:
+            said = str(error).removeprefix(f"{error.field}: ")
+            raise ConfigError(f"split: {said}", field="split") from None
+    return joined(train, others)
 
 
 def _reason(error: Exception) -> str:

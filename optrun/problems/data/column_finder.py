@@ -57,11 +57,12 @@ class ColumnFinder:
         own: Sequence[str],
         among: Sequence[int],
     ) -> list[int]:
-        """Return the columns ``among`` some that globs or indices choose; ConfigError for one that chooses none.
+        """Return the columns ``among`` some that globs or indices choose; ConfigError for those that choose none.
 
         ``names`` are those of all columns, and ``own`` are those that the file gives, of which several may be equal.
         """
         found: set[int] = set()
+        absent: list[str | int] = []
         for each in wanted:
             if isinstance(each, int):
                 index = self._in_range(option, each)
@@ -70,18 +71,20 @@ class ColumnFinder:
                 chosen = [i for i in among if each in (names[i], own[i])]
             else:
                 chosen = [i for i in among if fnmatchcase(names[i], each)]
-            if not chosen:
-                possible = [names[i] for i in among]
-                is_there = isinstance(each, int) or each in names or each in own
-                hint = "" if is_there else did_you_mean(str(each), possible)
-                known = hint or f" Those that may be chosen are {', '.join(map(name_text, possible))}"
-                said = (
-                    f"column {each!r} of {self.file!r} is no feature"
-                    if is_there
-                    else f"no column {each!r} in {self.file!r}"
-                )
-                raise ConfigError(f"{option}: {said}.{known}", field=option)
+            absent += [] if chosen else [each]
             found |= set(chosen)
+        if absent:
+            first, *others = absent
+            possible = [names[i] for i in among]
+            is_there = isinstance(first, int) or first in names or first in own
+            hint = "" if is_there or others else did_you_mean(str(first), possible)
+            known = hint or f" Those that may be chosen are {', '.join(map(name_text, possible))}"
+            said = (
+                f"column {first!r} of {self.file!r} is no feature"
+                if is_there
+                else f"no column {' and none '.join(map(repr, absent))} in {self.file!r}"
+            )
+            raise ConfigError(f"{option}: {said}.{known}", field=option)
         return sorted(found)
 
     def _in_range(self, option: str, index: int) -> int:

@@ -23,12 +23,6 @@ Thousands = Literal["", ",", ".", " "]
 """What separates thousands; empty if nothing does."""
 
 
-def decimal_sign(columns: Sequence[Cells]) -> Decimal | None:
-    """Return the decimal sign that a table's numbers show; None if they show none, or both."""
-    shown = _shown(columns)
-    return next(iter(shown)) if len(shown) == 1 else None
-
-
 def thousands_sign(columns: Iterable[Cells], decimal: Decimal | None) -> Thousands:
     """Return what separates thousands in a table whose decimal sign is known."""
     found: Thousands = ""
@@ -42,12 +36,13 @@ def thousands_sign(columns: Iterable[Cells], decimal: Decimal | None) -> Thousan
     return found
 
 
-def sign_of_new(
+def sign_of(
     columns: Sequence[Cells], usual: Decimal | None, *, has_thousands: bool
 ) -> tuple[Decimal | None, str]:
-    """Return the decimal sign of new columns of numbers, and what is wrong with it, or nothing.
+    """Return the decimal sign of columns of numbers, and what is wrong with it, or nothing.
 
-    ``usual`` is that of the training samples, in which the other sign separates thousands if it ``has_thousands``.
+    Where the numbers show none it is the ``usual`` one, that of the training samples if these are others; there the
+    other sign separates thousands if it ``has_thousands``.
     """
     shown = _shown(columns)
     if len(shown) == 1:

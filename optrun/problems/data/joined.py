@@ -1,21 +1,50 @@
 """Samples of several files, each of which is a part of its own."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.layout import Layout
+
+
+def layout_of_parts(train: Dataset, layout: Layout) -> Layout:
+    """Return the layout of the files of other parts, given the training file, which decides what columns are used.
+
+    They are found by their names, or by their numbers if it has no header.
+    """
+    table = train.samples
+    if not isinstance(table, Table):
+        return layout
+    is_headed = train.header == "header"
+
+    def column(name: str) -> str | int:
+        number = re.fullmatch(r"column ([1-9]\d*)", name)
+        return int(number[1]) - 1 if number else name
+
+    categories = [each.name for each in table if each.words is not None or each.name in train.categories]
+    if train.target_name in train.categories:
+        categories.append(train.target_name)
+    return Layout(
+        column(train.target_name),
+        is_headed,
+        features=tuple(map(column, table.names)),
+        categories=("auto", *map(column, categories)),
+        missing=layout.missing,
+        decimal=layout.decimal,
+        usual=None if train.decimal is None else (train.decimal, train.has_thousands),
+    )
 
 
 def joined(train: Dataset, others: Mapping[str, Dataset]) -> Dataset:
     """Return the samples of the training file and those of the files of other parts, by the names of the parts.
 
-    The training file decides which columns are used, and whether they are numbers. Raises ConfigError for all columns
-    in which another file differs.
+    The others have been read by `layout_of_parts`. Raises ConfigError for all columns in which another file differs.
     """
     faults = [
         f"{other.shown!r}: {fault}" for other in others.values() for fault in _differences(train, other)
@@ -37,19 +66,14 @@ def joined(train: Dataset, others: Mapping[str, Dataset]) -> Dataset:
 def _differences(train: Dataset, other: Dataset) -> Iterator[str]:
     if (train.targets.dtype.kind == "U") != (other.targets.dtype.kind == "U"):
         yield "its targets are words, or those for training are, and the others are numbers"
-    if train.target_name != other.target_name:
-        yield f"its target is {other.target_name!r}, not {train.target_name!r}"
     if not isinstance(train.samples, Table) or not isinstance(other.samples, Table):
         shapes = [each.samples.shape[1:] for each in (train, other) if not isinstance(each.samples, Table)]
         if len(shapes) != 2 or shapes[0] != shapes[1]:
             yield "its samples have another form than those for training"
         return
-    names = other.samples.names
     for column in train.samples:
         is_number = column.words is None and column.name not in train.categories
-        if column.name not in names:
-            yield f"no column {column.name!r}.{did_you_mean(column.name, names)}".removesuffix(".")
-        elif is_number and (words := other.samples[column.name].words) is not None:
+        if is_number and (words := other.samples[column.name].words) is not None:
             yield f"column {column.name!r} has words, such as {words[0]!r}, where numbers are for training"
 
 

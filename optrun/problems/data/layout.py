@@ -30,3 +30,5 @@ class Layout:
     """The decimal sign of numbers."""
     group: str | int | None = None
     """Name or index of the column whose equal cells stay in one part."""
+    usual: tuple[Decimal, bool] | None = None
+    """The decimal sign of the training file, and whether the other one separates thousands there."""

@@ -14,7 +14,7 @@ from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import Cells, is_number
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
-from optrun.problems.data.decimal_signs import sign_of_new
+from optrun.problems.data.decimal_signs import sign_of
 from optrun.problems.data.faults import shortened
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.header import names_of
@@ -139,7 +139,7 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
     found = _names(raw.first if is_headed else [""] * len(raw.first), names)
-    decimal, fault = sign_of_new(
+    decimal, fault = sign_of(
         [each for name, each in zip(found, cells, strict=True) if kinds.get(name) == "numbers"],
         preparation.decimal,
         has_thousands=preparation.has_thousands,
@@ -174,7 +174,7 @@ def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
         words = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
         places = {word: i for i, word in enumerate(dict.fromkeys(words))}
         texts[i] = Cells(np.array([places[word] for word in words], np.int32), list(places))
-    decimal, fault = sign_of_new(
+    decimal, fault = sign_of(
         [cells for i, cells in texts.items() if kinds.get(names[i]) == "numbers"],
         preparation.decimal,
         has_thousands=preparation.has_thousands,

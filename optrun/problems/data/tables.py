@@ -7,10 +7,11 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
+from optrun.problems.data.cells import Cells, Decimal
 from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, listed
-from optrun.problems.data.decimal_signs import decimal_sign, thousands_sign
+from optrun.problems.data.decimal_signs import sign_of, thousands_sign
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
@@ -57,14 +58,14 @@ class _Reading:
             if column == target:
                 raise ConfigError(f"{option}: the column is the target", field=option)
         self.split, self.target, self.group = split, target, group
-        sign = layout.decimal or decimal_sign(raw.cells)
+        sign = self._sign_of(raw.cells)
         below = [each.column("", sign) for each in raw.cells]
         self.is_headed = self._is_headed(raw, below)
         lines, cells = raw.lines, raw.cells
         if not self.is_headed:
             lines = np.concatenate([[raw.first_line], lines])
             cells = [each.with_first(text) for each, text in zip(cells, self.first, strict=True)]
-            sign = layout.decimal or decimal_sign(cells)
+            sign = self._sign_of(cells)
             below = [each.column("", sign) for each in cells]
         self.sign, self.thousands = sign, thousands_sign(cells, sign)
         self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
@@ -78,6 +79,11 @@ class _Reading:
         ]
         self.faults += mixed_signs([self._label(i) for i, each in enumerate(cells) if each.has_points], sign)
         self.table = Table(tuple(columns), lines, raw.unit)
+
+    def _sign_of(self, cells: Sequence[Cells]) -> Decimal | None:
+        usual, has_thousands = self.layout.usual or (None, False)
+        shown, fault = sign_of(cells, usual, has_thousands=has_thousands)
+        return self.layout.decimal or (None if fault else shown)
 
     def _is_headed(self, raw: RawTable, below: Sequence[DataColumn]) -> bool:
         layout = self.layout
