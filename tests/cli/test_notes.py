@@ -47,6 +47,13 @@ def test_it_is_said_before_anything_runs(arguments, config, call):  # noqa: F811
     assert call(*arguments, config, *rates, "-o", "y", "--json").err == ""
 
 
+def test_folds_that_are_swept_are_told_to_be_ranked_alone(config, call):  # noqa: F811
+    changes = ["scheduler=null", "problem.folds=2", "optimizer.lr=0.1,0.2", "--dry-run"]
+    said = "the settings of each fold are ranked alone: problem.fold=seed seed=0,1 ranks them over all folds"
+    assert said in call("sweep", config, "problem.fold=0,1", *changes).err
+    assert "ranked alone" not in call("sweep", config, "problem.fold=seed", "seed=0,1", *changes).err
+
+
 def test_parameters_that_are_chosen_on_the_test_data_are_noted(config, call):  # noqa: F811
     said = "note: stop.restore_best chooses by test_loss, on the test data: give "
     changes = ["scheduler=null", "stop.restore_best=true", "evaluate.every=2"]

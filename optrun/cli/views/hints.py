@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST = 6
 """The most lines of one kind to print."""
 
+FOLD = "problem.fold"
+
 MANY_RUNS = 20_000
 """The number of runs from which expanding a sweep takes a second or more."""
 
@@ -85,6 +87,13 @@ def note_ranking(plan: "Plan") -> None:
     if several := [path for path, count in swept.items() if count > 1]:
         ranked = f"{' and '.join(several)} is swept, and its values are ranked like settings"
         print(f"note: {ranked}: {REPEAT_SEEDS}", file=sys.stderr)
+
+    if FOLD in plan.settings[0] and len(folds := {str(each.get(FOLD)) for each in plan.settings}) > 1:
+        over_all = f"{FOLD}=seed seed={','.join(map(str, range(len(folds))))} ranks them over all folds"
+        print(
+            f"note: {FOLD} is swept, and the settings of each fold are ranked alone: {over_all}",
+            file=sys.stderr,
+        )
 
     metric = plan.metric
     if metric.goal != usual_goal(metric.name) and has_usual_goal(metric.name):
