@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from optrun.problems.data import (
     Target,
     absent_classes,
     class_weights,
+    images_for_testing,
     listed,
     load,
     remarks,
@@ -35,7 +37,7 @@ from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
-from optrun.registry import Added, Fraction, OwnOrRunSeed, PathsWithin, Positive, Unless
+from optrun.registry import Added, Fraction, OwnOrRunSeed, PathOrName, PathsWithin, Positive, Unless
 
 Columns = Annotated[list[str | int], MinLen(1)] | None
 """Globs of the names of columns, or numbers of columns, from 0."""
@@ -212,6 +214,10 @@ class DataProblem(Problem, ABC):
         self._split_notes = []
         if has_own and split_seed and not validation_fraction:
             self._split_notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
+        if PathOrName.is_path(data) and "test" not in paths and (unused := images_for_testing(Path(data))):
+            self._split_notes.append(
+                f"the test images of {dataset.shown} are not used: split: {{test: …/{unused.name}}} takes them"
+            )
         if len({*paths.values()}) < len(paths):
             self._split_notes.append(
                 "the val and test parts are one file: what is selected on one favours the other"

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optrun.arrays import Arrays
 from optrun.errors import ConfigError
+from optrun.problems import SoftmaxRegression
 from optrun.problems.data import DATASETS, SHIPPED, DataSource, Layout, files, load
 from optrun.registry import Option, PathOrName
 
@@ -298,6 +300,18 @@ def test_labels_that_change_are_read_again(tmp_path, name):
         assert (data.targets == content).all()
         assert data.fingerprint != before
         before = data.fingerprint
+
+
+def test_a_note_says_that_the_test_images_of_a_folder_are_not_used(tmp_path):
+    labels = np.array([0, 1, 0, 1, 1], np.uint8)
+    for stem in ("train", "t10k"):
+        (tmp_path / f"{stem}-images-idx3-ubyte").write_bytes(idx(IMAGES))
+        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(idx(labels))
+    note = f"the test images of {tmp_path.name} are not used: split: {{test: …/t10k-images-idx3-ubyte}} takes them"
+    test = {"test": str(tmp_path / "t10k-images-idx3-ubyte")}
+    for split, expected in ((None, [note]), (test, [])):
+        made = SoftmaxRegression(Arrays(), data=str(tmp_path), split=split)
+        assert made.notes == expected
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "blobs(samples=20)", "spirals"])

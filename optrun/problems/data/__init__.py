@@ -23,6 +23,7 @@ from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
+from optrun.problems.data.files import images_for_testing as images_for_testing
 from optrun.problems.data.joined import joined, layout_of_parts
 from optrun.problems.data.layout import Layout as Layout
 from optrun.problems.data.mnist1d import mnist1d

@@ -208,6 +208,12 @@ def read_idx(path: Path, *, labelled: bool = True) -> tuple[Array, Array | None]
     return features, None if labels is None else _plain(labels)
 
 
+def images_for_testing(directory: Path) -> Path | None:
+    """Return the images of the test part in a directory of MNIST's files; None if it has none."""
+    found = sorted(directory.glob("t10k-images*idx*")) if directory.is_dir() else []
+    return found[0] if found else None
+
+
 def _training_images(directory: Path) -> Path:
     found = sorted(directory.glob("train-images*idx*"))
     if not found:
