@@ -284,17 +284,30 @@ def test_scion_of_pytorch_optimizer_computes_in_bfloat16(monkeypatch):
     np.testing.assert_allclose(theirs(name, lr=0.01, momentum=0.1), rule, rtol=1e-10)
 
 
-def test_muon_of_timm_computes_in_bfloat16_and_leaves_small_matrices_alone(monkeypatch):
+def timm_in_float64(monkeypatch):
+    """Have timm's Muon orthogonalize in float64, and matrices of any shape."""
     module = pytest.importorskip("timm.optim.muon")
+    monkeypatch.setattr(module, "_is_suitable_for_muon", lambda p, return_reason: True)
+    in_float64 = partial(module.zeropower_via_newtonschulz, dtype=module.torch.float64)
+    monkeypatch.setattr(module, "zeropower_via_newtonschulz", in_float64)
+
+
+def test_muon_of_timm_computes_in_bfloat16_and_leaves_small_matrices_alone(monkeypatch):
     alone = {"lr": 0.01, "weight_decay": 0.1, "shapes": {"w": (5, 3)}}
     more = {"nesterov": True, "adjust_lr_fn": "original", "ns_coefficients": "original"}
     rule, name = ours("Muon", **alone), "timm.optim.Muon"
     small = theirs("timm.optim.NAdamW", beta1=0.9, beta2=0.95, eps=1e-7, **alone)
     np.testing.assert_allclose(theirs(name, **alone, **more), small, rtol=1e-10)
-    monkeypatch.setattr(module, "_is_suitable_for_muon", lambda p, return_reason: True)
-    assert abs(theirs(name, **alone, **more) - rule).max() > 1e-4
-    in_float64 = partial(module.zeropower_via_newtonschulz, dtype=module.torch.float64)
-    monkeypatch.setattr(module, "zeropower_via_newtonschulz", in_float64)
+    timm_in_float64(monkeypatch)
+    np.testing.assert_allclose(theirs(name, **alone, **more), rule, rtol=1e-10)
+
+
+def test_adamuon_of_timm_computes_in_bfloat16(monkeypatch):
+    """Without ε a bias correction of the second moment changes nothing."""
+    alone = {"lr": 0.01, "weight_decay": 0.01, "eps": 0.0, "shapes": {"w": (5, 3)}}
+    more = {"algo": "adamuon", "nesterov": True, "ns_coefficients": "original", "beta2": 0.999}
+    rule, name = ours("AdaMuon", sign_momentum=False, **alone), "timm.optim.Muon"
+    timm_in_float64(monkeypatch)
     np.testing.assert_allclose(theirs(name, **alone, **more), rule, rtol=1e-10)
 
 
@@ -319,6 +332,7 @@ def test_soap_of_pytorch_optimizer_has_qr_in_float32(monkeypatch):
     np.testing.assert_allclose(decayed[2], (1 - 1e-3) * theirs(name, steps=2, **options)[2], rtol=1e-10)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore")  # it compiles, even where it is told not to, and torch warns
 def test_soap_of_heavyball_lifts_what_it_decomposes():
     """After the 1st, 16th and 32nd gradient its basis is a new one; what it adds to the matrix is 64 n ε in float64."""
