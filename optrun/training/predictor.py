@@ -17,7 +17,7 @@ from optrun.problems.metrics.prediction import ClassPredictions, Predictions, me
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.model import inputs_of
 from optrun.problems.supervised import Supervised
-from optrun.registry import prediction_metrics, problems
+from optrun.registry import problems
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,6 @@ class Predictor:
         rows, own = rows[complete], own[complete]
         samples = (new if len(rows) == len(new) else new.take(rows)).samples
         for name in metrics:
-            prediction_metrics.find(name)
             if why := unsuitable(name, {"new": own}, [str(each) for each in self.classes]):
                 raise ConfigError(f"{name} does not suit the run, {why}")
         scaling = self.preparation.target.scaling

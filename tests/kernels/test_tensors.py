@@ -175,11 +175,13 @@ def test_a_rule_that_makes_no_sense_is_refused_with_its_place(body, complaint, r
         del optimizers._classes["senseless"], optimizers._names["senseless"]
 
 
-def test_the_root_of_a_mean_is_a_number_for_each_tensor(rng):
+def test_a_number_and_the_root_of_a_mean_for_each_tensor_fill_it(rng):
     def rule(p, g, t, /, row, square, vector, *, h):
         p[:] = sqrt(mean(p * p))
+        row[:] = 7.0
 
     buffers = samples(rng, 2)
     expected = np.sqrt((buffers["p"] ** 2).mean((1, 2)))
-    found = run(rule, buffers, 1, np.ones(2))[0]
+    found, row, *_ = run(rule, buffers, 1, np.ones(2))
+    assert (row == 7).all()
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], found.shape), rtol=1e-14)

@@ -18,6 +18,7 @@ from optrun.errors import ConfigError, RunFailedError, StateError
 from optrun.optim import SGD
 from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
+from optrun.training.checkpoints import Meta
 from optrun.training.interrupt import interruptible
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -191,6 +192,12 @@ def test_a_damaged_checkpoint_is_refused(changes, tmp_path):
         Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 20).run()
         with pytest.raises(StateError):
             Trainer(Pack([chosen]), store).resume([spoiled(store.checkpoint(), **changes)])
+
+
+def test_the_seconds_of_an_older_checkpoint_are_not_taken_for_its_own():
+    pack = {"problem": "quadratic", "optimizer": "SGD", "steps": {}, "schedulers": []}
+    older = {"step": 1, "seconds": 0.5, "pack": pack, "stopping": {"best": [], "best_at": []}}
+    assert not Meta.model_validate(older).alone
 
 
 def test_a_failed_run_keeps_its_rows_and_names_the_step(tmp_path, monkeypatch):
