@@ -19,6 +19,7 @@ from optrun.store import Store
 from optrun.sweeps.workers import base
 from optrun.sweeps.workers.base import CallerExecutor
 from optrun.sweeps.workers.task import Work
+from tests.forked import python
 from tests.sweeps import poison
 from tests.sweeps.support import digest_of
 
@@ -41,9 +42,7 @@ DATA = {
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "optrun", "sweep", *arguments], capture_output=True, text=True, timeout=300
-    )
+    return python("-m", "optrun", "sweep", *arguments)
 
 
 def poisoned(rate, *options):
