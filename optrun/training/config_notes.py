@@ -19,6 +19,7 @@ from optrun.schedulers.warmup import WARMUP
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
+from optrun.training.composition_notes import idle_decay, idle_parts, idle_rule, idle_schedule_options
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
 from optrun.training.schedule_paths import observed_figures, schedules_by_path
@@ -58,6 +59,10 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_single_steps(pack, config),
             *_idle_seeds(pack, config, varied),
             *_reversed_modes(config),
+            *idle_parts(pack, config, varied),
+            *idle_decay(pack, config, varied),
+            *idle_rule(pack, config, varied),
+            *idle_schedule_options(pack, config, varied),
             *_restored_by_test(config),
         )
     ]

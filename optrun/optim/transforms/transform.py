@@ -58,6 +58,9 @@ class Transform:
     needs_noise: ClassVar[bool] = False
     """Whether it reads v, normal numbers, in every step."""
 
+    idle: ClassVar[Mapping[str, tuple[float, str]]] = {}
+    """Values of options that are hardly meant, and what it does then."""
+
     apply: ClassVar[Callable[..., Any]]
     """Static method of every transform: returns the new gradient, or the new update."""
 
@@ -127,6 +130,9 @@ class Wrapper(Transform):
 
     outermost: ClassVar[bool] = False
     """Whether it sets the parameters from its own states, so that what another wrapper around it does would be lost."""
+
+    has_momentum: ClassVar[bool] = False
+    """Whether it has a momentum, and an average, in place of the rule's momentum and of a schedule that decays."""
 
     probe: ClassVar[Callable[..., None]]
     """Static method of wrappers that take a second gradient: moves the parameters to where that is, given the first."""

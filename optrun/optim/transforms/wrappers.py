@@ -3,11 +3,11 @@
 import operator
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 from optrun.ops import abs, clip, dot, lerp, maximum, norm, sqrt, where
 from optrun.optim.transforms.transform import Wrapper
-from optrun.registry import Decay, Fraction, NonNegative, Number, Positive, PositiveInt, Steps
+from optrun.registry import Decay, Fraction, NonNegative, Number, Positive, Steps
 
 
 class Lookahead(Wrapper):
@@ -22,9 +22,11 @@ class Lookahead(Wrapper):
         optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [Lookahead]}
     """
 
+    idle: ClassVar = {"alpha": (0.0, "goes all the way back every k steps")}
+
     @staticmethod
     def apply(
-        rule: Any, p: Any, g: Any, lr: Any, t: Any, /, slow: Any, *, k: PositiveInt = 5, alpha: Fraction = 0.5
+        rule: Any, p: Any, g: Any, lr: Any, t: Any, /, slow: Any, *, k: Steps = 5, alpha: Fraction = 0.5
     ) -> None:
         slow[:] = where(t == 1, p, slow)
         rule.step(p, g)
@@ -69,6 +71,7 @@ class ScheduleFree(Wrapper):
 
     evaluated = "x"
     outermost = True
+    has_momentum = True
 
     @staticmethod
     def apply(rule: Any, p: Any, g: Any, lr: Any, t: Any, /, x: Any, z: Any, lr_max: Number, weight_sum: Number, *,
@@ -182,6 +185,8 @@ class SAM(Wrapper):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
+    idle: ClassVar = {"rho": (0.0, "takes the gradient where it is, twice")}
+
     @staticmethod
     def probe(p: Any, g: Any, t: Any, /, *, rho: NonNegative = 0.05) -> None:
         p += rho / maximum(norm(g, over="run"), 1e-12) * g
@@ -200,6 +205,8 @@ class ASAM(Wrapper):
         optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [{name: ASAM, rho: 1e-3}]}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
+
+    idle = SAM.idle
 
     @staticmethod
     def probe(p: Any, g: Any, t: Any, /, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01) -> None:
