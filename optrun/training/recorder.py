@@ -134,13 +134,19 @@ class Recorder:
         self._fetch()
         steps, columns, used = self._steps, self._columns, self._used
         taken = {name: values[:used] for name, values in columns.items()}
+        # Few rows are copied; of many the buffers are given away, and later rows need new ones.
+        is_small = 4 * used < len(steps)
+        if is_small:
+            taken = {name: of.copy() if of.strides[0] else of for name, of in taken.items()}
+            steps = steps[:used].copy()
         runs = range(self._pack.lanes) if runs is None else runs
         segments = Segments(runs, steps[:used], taken, self._deferred, np.minimum(self._ended, used))
-        # The returned rows are views of these buffers, so later rows need new ones.
-        self._steps, self._columns = (
-            np.empty_like(steps),
-            {name: np.empty_like(of) for name, of in columns.items()},
-        )
+        if not is_small:
+            self._steps = np.empty_like(steps)
+        self._columns = {
+            name: of if is_small and name not in self._constants else np.empty(of.shape, of.dtype)
+            for name, of in columns.items()
+        }
         self._used = 0
         self._constants.clear()
         self._deferred = {}
