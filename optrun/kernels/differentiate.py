@@ -2,7 +2,8 @@
 
 Equal expressions are the same node, so the gradient shares what it can with the value. An adjoint may have a smaller
 shape than its value, if it is the same for all elements. Conditions, `floor` and `detach` have no derivative; that of
-√x at 0 is taken for 0, as that of |x|.
+√x at 0 is taken for 0, as that of |x|; where max(a, b) and min(a, b) have a = b, that of a counts. Of `where` the branch
+that is not taken counts for nothing, be it no number.
 """
 
 import math
@@ -12,6 +13,10 @@ from optrun.kernels.program import Node, in_order, node
 from optrun.kernels.symbols import Symbol, apply, as_node, total
 
 Adjoints = Sequence[Symbol | None]
+_Choice = tuple[Node, int]
+"""A condition, and which operand of `where` it takes."""
+_PASSES_ON = frozenset({"add", "copy", "sum", "slice", "pad", "where"})
+"""Operations that do not multiply the adjoint."""
 
 
 def gradient(value: Node, wrt: Node) -> Node:
@@ -27,10 +32,11 @@ def gradient(value: Node, wrt: Node) -> Node:
             continue
         operands = [Symbol(arg) for arg in each.args]
         rule = _RULES.get(each.op, _no_rule)
-        for arg, found in zip(each.args, rule(each, Symbol(adjoints[each]), *operands), strict=True):
+        chosen, adjoint = (None, adjoints[each]) if each.op in _PASSES_ON else _unmasked(adjoints[each])
+        for arg, found in zip(each.args, rule(each, Symbol(adjoint), *operands), strict=True):
             if found is None or arg not in depends:
                 continue
-            adjoint = _as_for(found.node, each, arg)
+            adjoint = _as_for(found.node if chosen is None else _masked(chosen, found.node), each, arg)
             adjoints[arg] = _sum(adjoints[arg], adjoint) if arg in adjoints else adjoint
     whole = adjoints.get(wrt, as_node(0.0))
     return whole if whole.shape == wrt.shape else node("copy", whole, is_array=True, shape=wrt.shape)
@@ -46,7 +52,30 @@ def _as_for(adjoint: Node, value: Node, arg: Node) -> Node:
 
 
 def _sum(left: Node, right: Node) -> Node:
+    chosen, first = _unmasked(left)
+    other, second = _unmasked(right)
+    if chosen is not None and chosen == other:
+        return _masked(chosen, apply("add", Symbol(first), Symbol(second)).node)
     return apply("add", Symbol(left), Symbol(right)).node
+
+
+def _unmasked(adjoint: Node) -> tuple[_Choice | None, Node]:
+    """Return an adjoint where a branch is taken, and which one; it is 0 where the other is.
+
+    What is multiplied by it is chosen after that, so that a derivative that is no number where the branch is not taken
+    counts for nothing there: 0 · ∞ would be NaN.
+    """
+    if adjoint.op == "where":
+        for taken, left in ((1, 2), (2, 1)):
+            if adjoint.args[left] == as_node(0.0):
+                return (adjoint.args[0], taken), adjoint.args[taken]
+    return None, adjoint
+
+
+def _masked(chosen: _Choice, adjoint: Node) -> Node:
+    condition, taken = chosen
+    branches = (Symbol(adjoint), 0.0) if taken == 1 else (0.0, Symbol(adjoint))
+    return _where(Symbol(condition), *branches).node
 
 
 def _product(left: Symbol, right: Symbol) -> Symbol:

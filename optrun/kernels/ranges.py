@@ -96,8 +96,10 @@ def _hull(candidates: Sequence[Array], least: float) -> Range:
     low, high = candidates[0], candidates[0]
     for each in candidates[1:]:
         low, high = np.minimum(low, each), np.maximum(high, each)
-    if np.isnan(low.sum()) or np.isnan(high.sum()):
-        low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    if not (np.isfinite(low.sum()) and np.isfinite(high.sum())):
+        # An infinite bound becomes NaN by what follows, 0 · ∞ and ∞ - ∞: nothing is known of what has one.
+        is_known = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(is_known, low, -np.inf), np.where(is_known, high, np.inf)
     return Range(low, high, least)
 
 

@@ -261,6 +261,22 @@ def test_a_power_of_0_has_its_slope(f, p, slopes):
         np.testing.assert_array_equal(at_start(problem)[1], slopes)
 
 
+@pytest.mark.parametrize(
+    ("f", "x", "slope"),
+    [
+        ("where(x > 0, x**1.5, x**2)", -1.0, -2.0),
+        ("where(x > 0, x * log(x), 0) + x", -1.0, 1.0),
+        ("where(x == 0, 1, sin(x) / x)", 0.0, 0.0),
+        ("where(x <= 0, -x, sqrt(x) * sqrt(x) * x)", -4.0, -1.0),
+        ("3 * (x**2 if x < 1 else exp(1000 * x) / x)", 0.5, 3.0),
+    ],
+)
+def test_the_branch_that_is_not_taken_has_no_part_in_the_slope(f, x, slope):
+    problem = Expression(Arrays(dtype="float64"), f=f, start={"x": x})
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(at_start(problem)[1], [slope], rtol=1e-12)
+
+
 def own(minimum, **more):
     """Return a config of (x - a)² + |u|² + 3 with its minimum."""
     problem = {
