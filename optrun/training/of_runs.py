@@ -99,6 +99,7 @@ class ParamsOfRuns(OfRuns[Mapping[str, Array]]):
     def joined(parts: "Sequence[ParamsOfRuns]", size: int) -> Mapping[str, Array] | None:
         """Return the parameters of the runs 0 … size - 1, each of which a part has; None if names differ."""
         found: dict[str, Array] = {}
+        assert sum(map(len, parts)) == size, "a run has its parameters once"
         for part in parts:
             columns = part.columns
             if columns is None or (found and found.keys() != columns.keys()):
