@@ -121,7 +121,10 @@ class Trace(CurveMetric):
 
 
 class Gap(CurveMetric):
-    """f(θ) - min f, by how much the full objective is above its minimum, where that is known."""
+    """f(θ) - min f, by how much the full objective is above its minimum, where that is known.
+
+    The minimum of a function is that within its domain: of a run that leaves it, this may be below 0.
+    """
 
     @staticmethod
     def measure(loss: Array, minimum: Array) -> Array:

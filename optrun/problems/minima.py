@@ -5,6 +5,7 @@ Shapes: n samples, d features (the last may be a column of ones), o outputs.
 
 from collections.abc import Callable
 from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,24 @@ from optrun.arrays import Array
 Terms = Callable[[Array, Array], tuple[Array, Array, Array]]
 """Returns of outputs ``[n, o]`` and targets ``[n]`` the losses ``[n]``, their slopes ``[n, o]`` and their curvatures
 ``[n, o, o]``."""
-Solution = tuple[Array, float]
-"""The minimizer ``[d, o]`` and the minimum."""
+
+
+class Solution(NamedTuple):
+    """What is known of the minimum of a convex problem."""
+
+    theta: Array
+    """A minimizer ``[d, o]``."""
+    minimum: float
+    is_unique: bool
+    """Whether there is no other minimizer, and this one is no mere point on the way to an infimum at infinity."""
+
 
 ACCURACY = 1e-10
 """Relative to 1, or to the minimum where it is larger."""
 FLAT = 1e-12
 """Curvature beside 1 that may be rounding."""
+VANISHED = 1e-8
+"""Curvature beside that at the start with which a loss falls towards infinity."""
 MOST_SWEEPS, SETTLED, MOST_CHANGES = 1_000, 20, 200
 """Of the coordinates in turn, also without a change of their signs, and of the support."""
 RANK = 1e-13
@@ -73,13 +85,14 @@ def newton(
         return None
     w = np.ones(samples) if weights is None else weights
     theta = np.zeros((size, outputs))
+    first = np.zeros(size * outputs)
 
     def value_at(theta: Array) -> float:
         penalty = 0.5 * float(np.sum(penalties[:, None] * theta**2))
         return float(np.mean(w * terms(x @ theta, y)[0])) + penalty
 
     with np.errstate(all="ignore"):
-        for _ in range(200):
+        for iteration in range(200):
             _, slopes, curvatures = terms(x @ theta, y)
             value = value_at(theta)
             gradient = x.T @ (w[:, None] * slopes) / samples + penalties[:, None] * theta
@@ -89,6 +102,7 @@ def newton(
             hessian = hessian.reshape(size * outputs, -1) + np.diag(np.repeat(penalties, outputs))
             # Units of its own for each unknown, so that curvatures of any size can be told from none.
             units = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
+            first = units if iteration == 0 else first
             hessian, slope = hessian / np.outer(units, units), gradient.ravel() / units
             # Along some directions, as of biases that grow together, the value may be the same.
             step = np.linalg.solve(hessian + FLAT * np.eye(len(hessian)), slope)
@@ -101,21 +115,24 @@ def newton(
             theta = theta - scale * step
             if decrement <= 1e-22 * unit:
                 break
-        is_proven = _decrement(hessian, slope, theta.ravel() * units) <= 1e-2 * ACCURACY * unit
-    return (theta, value_at(theta)) if is_proven else None
+        decrement, has_flat = _decrement(hessian, slope, theta.ravel() * units)
+    if decrement > 1e-2 * ACCURACY * unit:
+        return None
+    return Solution(theta, value_at(theta), not has_flat and bool((units > VANISHED**0.5 * first).all()))
 
 
-def _decrement(hessian: Array, slope: Array, theta: Array) -> float:
-    """Return by how much a quadratic is above its minimum; along flat directions, at the distance ‖θ‖.
+def _decrement(hessian: Array, slope: Array, theta: Array) -> tuple[float, bool]:
+    """Return by how much a quadratic is above its minimum, and whether it has flat directions.
 
-    The Hessian has a diagonal of ones.
+    Along these, it is at the distance ‖θ‖. The Hessian has a diagonal of ones.
     """
     if not (np.isfinite(hessian).all() and np.isfinite(slope).all()):
-        return np.inf
+        return np.inf, True
     curvatures, directions = np.linalg.eigh(hessian)
     slopes, is_flat = directions.T @ slope, curvatures <= FLAT
     curved = float(np.sum(slopes[~is_flat] ** 2 / curvatures[~is_flat])) / 2
-    return curved + float(np.linalg.norm(slopes[is_flat])) * (1 + float(np.linalg.norm(theta)))
+    flat = float(np.linalg.norm(slopes[is_flat])) * (1 + float(np.linalg.norm(theta)))
+    return curved + flat, bool(is_flat.any())
 
 
 def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solution | None:
@@ -141,9 +158,12 @@ def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solu
     squares = np.linalg.lstsq(a, b)[0]
 
     def completed(w: Array) -> Solution:
+        # With l1 a coordinate is 0 in every minimizer where its slope is smaller than its penalty.
+        may_differ = np.abs(2 * a.T @ (b - a @ w)) >= (1 - 1e-6) * l1 / lengths
+        is_unique = l2 > 0 or np.linalg.matrix_rank(a[:, may_differ]) == np.count_nonzero(may_differ)
         w, value = w / lengths, float(np.sum((b - a @ w) ** 2) + l1 / lengths @ np.abs(w))
         theta = np.append(w, level - centre @ w) if bias else w
-        return theta[:, None], value
+        return Solution(theta[:, None], value, bool(is_unique))
 
     if l1 == 0:
         return completed(squares)

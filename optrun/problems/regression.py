@@ -63,7 +63,7 @@ class Regression(Supervised, ABC):
 
     @property
     def minimum(self) -> float | Array | None:
-        found = [each[1] for each in self._solutions if each is not None]
+        found = [each.minimum for each in self._solutions if each is not None]
         if len(found) < len(self._solutions):
             return None
         return np.array(found) if self._differs else found[0]
@@ -71,10 +71,10 @@ class Regression(Supervised, ABC):
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:
         solution = None if self._differs else self._solutions[0]
-        if solution is None:
+        if solution is None or not solution.is_unique:
             return ()
         size = self.layers.widths[0]
-        values = {"weight": solution[0][:size], "bias": solution[0][size:].reshape(-1)}
+        values = {"weight": solution.theta[:size], "bias": solution.theta[size:].reshape(-1)}
         return [{name: values[name] for name in self.shapes}]
 
     @property
