@@ -2,8 +2,8 @@
 
 Equal expressions are the same node, so the gradient shares what it can with the value. An adjoint may have a smaller
 shape than its value, if it is the same for all elements. Conditions, `floor` and `detach` have no derivative; that of
-√x at 0 is taken for 0, as that of |x|; where max(a, b) and min(a, b) have a = b, that of a counts. Of `where` the branch
-that is not taken counts for nothing, be it no number.
+√x at 0 is taken for 0, as that of |x|; where max(a, b) and min(a, b) have a = b, that of a counts. The branch that
+`where` does not take counts for nothing, be it no number.
 """
 
 import math

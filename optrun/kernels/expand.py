@@ -3,9 +3,9 @@
 NumPy's kernels of these functions, the C library's and CUDA's differ from each other, and NumPy's from processor to
 processor and, by their documentation, from one memory layout to another. Sums, products, `floor` and operations on bits
 do not. So these functions are written in them: a reduction of the argument that is exact, then a Taylor polynomial. The
-results are within 2 units in the last place, but those of powers xʸ of other exponents than small whole numbers within
-|y log x| of them, and a loop with them remains one loop of vectors. The price is paid where NumPy runs a single lane: 20
-to 40 calls in place of one.
+results are within 2 units in the last place, but those of powers xʸ of other exponents than small whole numbers are
+within |y log x| of them. A loop with them remains one loop of vectors. The price is paid where NumPy runs a single
+lane: 20 to 40 calls in place of one.
 
 A function is expanded after derivatives are taken and coefficients are folded, for the dtype of the parameters.
 """
