@@ -18,11 +18,11 @@ Shape = Annotated[Literal["linear", "cosine", "1-sqrt", "power", "exp"], "shape 
 class WSD(LRScheduler):
     """Keep the learning rate, then let it decay: warmup-stable-decay, Hu et al. (2024), arXiv:2404.06395.
 
-    η(t) = η₀ · l(t) for t < S, then η₀ · l(S) · (f + (1 - f) · g(s)),  s = min((t - S) / D, 1)
-    S is stable_steps, D decay_steps, f final_factor
-    l(t): constant 1,  rsqrt √(τ / (t + τ)),  power (τ / (t + τ))ᵖ;  τ is timescale, p stable_power
-    g(s): linear 1 - s,  cosine (1 + cos(π s)) / 2,  1-sqrt 1 - √s,  power (1 - s)^q;  q is decay_power
-    exp: η₀ · l(S) · fˢ, for which f is positive
+        η(t) = η₀ · l(t) for t < S, then η₀ · l(S) · (f + (1 - f) · g(s)),  s = min((t - S) / D, 1)
+        S is stable_steps, D decay_steps, f final_factor
+        l(t): constant 1,  rsqrt √(τ / (t + τ)),  power (τ / (t + τ))ᵖ;  τ is timescale, p stable_power
+        g(s): linear 1 - s,  cosine (1 + cos(π s)) / 2,  1-sqrt 1 - √s,  power (1 - s)^q;  q is decay_power
+        exp: η₀ · l(S) · fˢ, for which f is positive
 
     Its warm-up is the option warmup. Hägele et al. (2024), arXiv:2405.18392, find 1-sqrt the best decay, of 10 to 20 %
     of the steps; rsqrt is of Zhai et al. (2022), arXiv:2106.04560, power of Shen et al. (2024), arXiv:2408.13359.

@@ -16,8 +16,8 @@ class PiecewiseLR(LRScheduler):
     """Go through given factors of the initial learning rate, in steps or interpolated.
 
     η(t) = η₀ · fᵢ for bᵢ ≤ t < bᵢ₊₁;  b are the boundaries, f the factors; η₀ before b₁
-    With interpolation linear or cosine it goes from each factor to the next, and is constant after the last boundary
 
+    With interpolation linear or cosine it goes from each factor to the next, and is constant after the last boundary.
     With an lr of 1 the factors are the rates themselves. Implementations disagree: the scales of optax's
     piecewise_constant_schedule and piecewise_interpolate_schedule, and gamma of MultiStepLR, multiply what is before
     them; Keras' PiecewiseConstantDecay changes one step later.

@@ -21,7 +21,7 @@ from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.basins import minima_near, nearest
 from optrun.sweeps.map_file import Pixels, read_map, write_map
 from optrun.sweeps.map_sink import MINIMUM, OF_MAPS, MapSink
-from optrun.sweeps.plan.packs import pack_key
+from optrun.sweeps.plan.packs import pack_key, remarks_on
 from optrun.sweeps.plan.spaces import Dimension, Setting
 from optrun.sweeps.plan.width import most_lanes, width_of
 from optrun.training.figures import check_expected, figures_of, missing_figure
@@ -73,6 +73,8 @@ class MapPlan:
             resolved = config.swept.resolved({**sides["x"][0], **sides["y"][0]})
             raise resolved.located(error) from error if error.field else config.refused(str(error))
         self.problem, self.steps = one.problem, one.steps
+        self.remarks = remarks_on(one, {config.path("x"), config.path("y")})
+        """Which settings have no effect."""
         self.width = lanes_of_packs(one)
         first_config, document = along["x"][0]
         self.color = color = config.block.color

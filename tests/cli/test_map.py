@@ -263,3 +263,13 @@ def test_minima_are_those_of_one_function(file):
                 MapPlan(config)
         else:
             MapPlan(config)
+
+
+def test_a_seed_that_nothing_follows_is_no_axis_without_a_note(file, call):
+    pytest.importorskip("matplotlib")
+    done = call("map", file, "map.y={seed: [0, 1]}", "optimizer.wrap=[{name: SAM, rho: 0}]")
+    assert done.err.splitlines() == [
+        "note: optimizer.wrap.0.rho is 0: SAM takes the gradient where it is, twice",
+        "note: himmelblau draws nothing, so that seeds have no effect",
+        "12 completed",
+    ]

@@ -1,5 +1,6 @@
 """Names: what there is, and what each of it is."""
 
+import inspect
 import json
 import re
 
@@ -105,3 +106,10 @@ def test_what_is_unknown_is_looked_for_among_names_and_runs(call, run, name, mes
     done = call("show", name)
     assert done.code == 2
     assert message in done.err
+
+
+@pytest.mark.parametrize("name", ["WSD", "goldstein_price"])
+def test_lines_of_a_formula_stay_lines(call, name):
+    cls = next(each for each in REGISTRIES if name in each).find(name)
+    (formula,) = [block for block in inspect.getdoc(cls).split("\n\n") if "\n   " in block]
+    assert f"\n\n{formula}\n\n" in call("show", name).out

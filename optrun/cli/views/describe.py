@@ -204,9 +204,9 @@ def _option_table(options: list[Option]) -> Table:
 
 
 def _wrapped(doc: str) -> str:
-    """Wrap a docstring to the terminal; indented blocks (maths) are kept."""
+    """Wrap a docstring to the terminal; blocks with indented lines (maths) are kept."""
     width = min(console().width, WIDTH)
-    blocks = [block if block.startswith(" ") else fill(block, width) for block in doc.split("\n\n")]
+    blocks = [block if f"\n{block}".count("\n ") else fill(block, width) for block in doc.split("\n\n")]
     return "\n\n".join(blocks)
 
 

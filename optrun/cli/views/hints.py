@@ -29,7 +29,7 @@ def note_pack(pack: "Pack") -> None:
     """Print what was inferred from the data of a run, and which options have no effect."""
     from optrun.training.config_notes import inferred
 
-    _print_lines(inferred(pack))
+    print_lines(inferred(pack))
     note_without_effect(pack)
 
 
@@ -37,12 +37,12 @@ def note_without_effect(pack: "Pack") -> None:
     """Print which options have no effect."""
     from optrun.training.config_notes import ineffective_options
 
-    _print_lines(ineffective_options(pack))
+    print_lines(ineffective_options(pack))
 
 
 def note_groups(groups: "Sequence[Group]") -> None:
     """Print what was inferred from the data of a sweep, and which options have no effect."""
-    _print_lines(dict.fromkeys(line for group in groups for line in (*group.inferred, *group.remarks)))
+    print_lines(dict.fromkeys(line for group in groups for line in (*group.inferred, *group.remarks)))
 
 
 def note_equal_results(sweep: "Sweep") -> None:
@@ -54,13 +54,13 @@ def note_equal_results(sweep: "Sweep") -> None:
     settings = sweep.settings
     labels = Labels(settings)
     texts = [[labels.text(settings[setting]) for setting in each] for each in alike]
-    _print_lines(
+    print_lines(
         f"note: {', '.join(each[: MOST - 1])}{f', … {each[-1]}' if len(each) >= MOST else ''} gave equal results"
         for each in texts
     )
 
 
-def _print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     lines = list(lines)
     for line in lines[:MOST]:
         print(printable(line), file=sys.stderr)
@@ -121,7 +121,7 @@ def note_design(plan: "Plan") -> None:
             f"{confirm.seeds} fresh seeds confirm, which are too few for a test: {LEAST_SEEDS} are the fewest that "
             "can show a difference; sweep.confirm.seeds is how many"
         )
-    _print_lines(f"note: {line}" for line in lines if line)
+    print_lines(f"note: {line}" for line in lines if line)
 
 
 def note_selection(plan: "Plan") -> None:
@@ -131,7 +131,7 @@ def note_selection(plan: "Plan") -> None:
 
     if plan.size > plan.repeats and TEST in of_data(plan.metric.name):
         found = {selected_on_test(plan.metric.name, config) for config in plan.configs[:: plan.repeats]}
-        _print_lines(sorted(found - {""})[:1])
+        print_lines(sorted(found - {""})[:1])
 
 
 def note_expansion(swept: "SweepConfig") -> None:
@@ -146,7 +146,7 @@ def note_method(swept: "SweepConfig") -> None:
     """Print the notes of the sweep method about its options."""
     from optrun.sweeps.methods.method import notes_of
 
-    _print_lines(f"note: {line}" for line in notes_of(swept))
+    print_lines(f"note: {line}" for line in notes_of(swept))
 
 
 @contextmanager

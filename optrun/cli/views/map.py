@@ -12,6 +12,7 @@ import typer
 
 from optrun.cli.arguments import Show
 from optrun.cli.live.run_progress import LINE_SECONDS, shown_as
+from optrun.cli.views.hints import print_lines
 from optrun.config.map import load_map
 from optrun.errors import ConfigError, counted, printable
 from optrun.plots.figure import format_of, save
@@ -38,6 +39,8 @@ def print_map(
     with matplotlib_in_style(look):
         pass  # before the runs: the picture needs an extra
     plan = MapPlan(config)
+    if not quiet:
+        print_lines(plan.remarks)
     numbers = output.with_suffix(".npz")
     is_left = False
 

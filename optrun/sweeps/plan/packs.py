@@ -190,7 +190,7 @@ def _group(
     # Where each seed has a split of its own, there are no figures of all runs.
     if problem is None and not follows_seed(plan.documents[runs[0]]["problem"]):
         group = replace(group, baselines=baselines_of(pack, documents))
-    return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
+    return replace(group, remarks=remarks_on(pack, varied)) if varied else group, pack.problem
 
 
 def _of_problems(plan: Plan, runs: Sequence[int], problem: Problem) -> list[dict[str, Any]]:
@@ -206,7 +206,7 @@ def _varied(plan: Plan) -> set[str]:
     return {*plan.paths, "seed"} if plan.repeats > 1 else {*plan.paths}
 
 
-def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
+def remarks_on(pack: Pack, varied: Collection[str]) -> list[str]:
     """Return which settings of a pack have no effect; nothing where a plugin's code raises."""
     try:
         found = ineffective_options(pack, varied)
