@@ -327,6 +327,9 @@ REAL_TABLES = {
         ("'kg' holds numbers with a unit, such as '50kg' (line 2)",),
         {"drop": ["kg"]},
     ),
+    "a blank in quotes in a single column": RealTable(
+        table({"y": whole}).replace(b"\n67\n", b'\n""\n'), (), ("d.csv' has 59 samples of 0 features",)
+    ),
     "the largest numbers": RealTable(
         table({"a": among("1.5e308", "-1.5e308", "0.5"), "y": YES_NO}),
         ("of 1 feature a",),

@@ -81,7 +81,8 @@ def cells_by_pandas(
         ends = b"[\r\n" + re.escape(separator.encode()) + b"]"
         lines = b"\n" + content[begin:end] + b"\n"
         bare = re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", lines)
-        if b'"' in bare:
+        # Of a single column a blank in quotes is a line without a cell.
+        if b'"' in bare or width == 1:
             return None
         separators = bare.count(separator.encode())
     if separators != len(frame) * (width - 1):
