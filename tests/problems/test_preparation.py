@@ -9,6 +9,7 @@ from optrun.arrays import Arrays
 from optrun.errors import ConfigError
 from optrun.problems.data import Preparation, Scaling, Target
 from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.treatments import Number
 from optrun.problems.networks import MLP
 from optrun.problems.regression import LinearRegression
 
@@ -105,6 +106,11 @@ def test_all_that_is_wrong_with_new_rows_is_named_at_once():
         "'colour' lacks 1 value (line 3), and none was filled in for training: leave out such rows, or train with "
         "missing: median; 'far' is not finite (line 4)"
     )
+
+
+def test_the_median_of_the_largest_numbers_is_finite():
+    column = DataColumn("a", np.array([1.5e308, np.nan, 1.7e308]))
+    assert Number.fit(column, "median").fill == 1.6e308
 
 
 def test_a_column_without_values_in_training_is_refused():

@@ -51,7 +51,8 @@ class Number(_FillsIn):
             distinct, counts = np.unique(present, return_counts=True)
             return cls(column.name, float(distinct[counts.argmax()]))
         is_indicated = missing == "indicator" and bool(column.missing.any())
-        return cls(column.name, float(np.median(present)), is_indicated)
+        # The sum of the two in the middle may overflow; that of their halves is the same to the bit, and does not.
+        return cls(column.name, 2 * float(np.median(present / 2)), is_indicated)
 
     @property
     def features(self) -> list[str]:
