@@ -96,8 +96,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "" if near is None else f" Did you mean {near!r}?"
 
 
-SIMILAR = 0.6
-"""The least ratio of similar words."""
+SIMILAR = 0.61
+"""The least ratio of similar words; of nope and income it is 0.6."""
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str | None:
