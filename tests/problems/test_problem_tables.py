@@ -159,6 +159,7 @@ def test_suffixes(name):
             r"points of '6.174.570' separate thousands, those of others",
         ),
         ('a,y\n1,0\n"2,1\n"3",0\n', "line 4: .*, in the row that begins in line 3"),
+        ("a y\n1 2.5 0\n2 3.5 1\n", "each line has one cell more than the 2 of the first"),
         (",,\na,b,y\n1.5,2,0\n", "line 1: all cells are empty: delete it"),
         ("x,y\n1.5,204%\n2.5,-256%\n", "column 2 'y', the target, holds numbers with a unit, such as '204%'"),
         ("x,y\n1.5,$-204\n2.5,$6\n", "column 2 'y', the target, holds numbers with a unit"),

@@ -248,7 +248,12 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
             found = [known.setdefault(cell, len(known)) for cell in columns[i]]
             codes[i].append(np.array(found, np.int32))
     faults = []
-    if ragged:
+    if len(ragged) > 1 and not lines and {count for _, count in ragged} == {width + 1}:
+        faults.append(
+            f"each line has one cell more than the {width} of the first, which is to name all columns; R's write.table "
+            "leaves out the names of rows with row.names = FALSE"
+        )
+    elif ragged:
         named = ", ".join(f"{line} ({count})" for line, count in ragged[:MOST_LINES])
         more = ", …" if len(ragged) > MOST_LINES else ""
         faults.append(
