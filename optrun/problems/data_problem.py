@@ -63,11 +63,12 @@ class DataProblem(Problem, ABC):
             "by default, or auto, classification where targets are names or a few whole numbers",
         ] = None,
         header: Annotated[
-            bool | None, "whether a CSV file's first line names its columns, by default where it is no sample"
+            bool | None,
+            "whether a text table's first line names its columns, by default where it is no sample",
         ] = None,
         index: Annotated[
             bool | None,
-            "whether a CSV file's first column is left out, by default where it has no name and numbers the rows",
+            "whether a table's first column is left out, by default where it has no name and numbers the rows",
         ] = None,
         features: Annotated[
             Columns,
@@ -88,7 +89,7 @@ class DataProblem(Problem, ABC):
             "(of words: the mode); indicator: the median, and a feature that marks them",
         ] = "error",
         decimal: Annotated[
-            Decimal | None, Added(), "decimal sign of a CSV file's numbers, by default the one that fits"
+            Decimal | None, Added(), "decimal sign of a text table's numbers, by default the one that fits"
         ] = None,
         class_weight: Annotated[
             Literal["balanced"] | dict[str, Positive] | None,

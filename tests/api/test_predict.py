@@ -407,6 +407,8 @@ def test_samples_that_are_none_or_not_finite_are_refused(folder, name, target, t
     for none in (np.zeros((0, 2)), "empty.csv"):
         with pytest.raises(ConfigError, match="there is no sample"):
             run.predict(none)
+    np.savez("two.npz", X=[[1, 2], [3, 4]])
+    assert run.predict("two.npz").tolist() == run.predict([[1, 2], [3, 4]]).tolist()
     with pytest.raises(ConfigError, match=r"'width' is not finite \(row 2\)"):
         run.evaluate(np.array([[1, 2], [3, -np.inf]]), targets)
 

@@ -93,6 +93,7 @@ def test_a_generator_is_seeded():
     ("source", "message"),
     [
         ("digts", r"unknown data set 'digts'\. Did you mean 'digits'\?"),
+        ("https://example.org/d.csv", "no file but an address: download it first"),
         ("nothing_like_it", r"Known are .*iris.*; a path has a suffix or a slash, as \./nothing_like_it"),
         ("iris(samples=3)", "unknown data set"),
         ("blobs(sample=3)", "unknown option 'sample'. Did you mean 'samples'"),
@@ -119,6 +120,8 @@ def test_a_target_column_is_for_csv_files_only(tmp_path):
     for source in ("iris", "blobs", str(tmp_path / "a.npz")):
         with pytest.raises(ConfigError, match="target: only a table"):
             load(source, Layout(target=0))
+    with pytest.raises(ConfigError, match="unknown data set"):
+        load("cust", Layout(target=0))
 
 
 def test_the_option_is_marked_as_a_path_or_a_name():
@@ -165,7 +168,7 @@ def test_csv(tmp_path, text, target, features, targets):
     [
         ("", None, "no line to read"),
         ('""', None, "no line to read"),
-        ("a,b\n", None, "0 samples of 1 feature$"),
+        ("a,b\n", None, "0 samples of 1 feature: 2 samples of 1 feature are the least"),
         ("1\n2\n", None, "2 samples of 0 features"),
         ("a,y\n1,2\n3\n", None, r"number of cells than the 2 of the first: line 3 \(1\)"),
         ("1,2\n3,4,5\n", None, r"line 2 \(3\)"),
@@ -184,6 +187,7 @@ def test_csv(tmp_path, text, target, features, targets):
         ("a,y\n1,\n2,\n", None, "column 2 'y', the target, is empty: name another with target"),
         ("a,y\n1,2\n2,3\n", "z", "target: no single column 'z' in 'a.csv': its columns are a, y"),
         ("a,a\n1,2\n2,3\n", "a", "target: no single column 'a'"),
+        ("income,y\n1,2\n2,3\n", "nope", "its columns are income, y$"),
         ("alpha,y\n1,2\n2,3\n", "alhpa", "its columns are alpha, y. Did you mean 'alpha'"),
         ("1,2\n2,3\n", "y", "it has no header; give an index"),
         ("2021,2022\n1,2\n2,3\n", "2022", "in 'a.csv': header: true takes the first line for names"),
@@ -226,7 +230,7 @@ def test_npz(tmp_path):
         ({"X": np.eye(3), "y": np.eye(3)}, "y: 3 targets expected"),
         ({"X": np.full((2, 2), np.nan), "y": np.arange(2)}, "feature 0 of sample 0 is not finite"),
         ({"X": np.eye(2), "y": np.array([0.5, np.inf])}, "target 1 is not finite"),
-        ({"X": np.eye(1), "y": np.arange(1)}, "has 1 sample of 1 feature$"),
+        ({"X": np.eye(1), "y": np.arange(1)}, "has 1 sample of 1 feature: 2 samples"),
         ({"X": np.eye(2), "y": np.array([{}, []], object)}, "archive of plain arrays"),
     ],
 )

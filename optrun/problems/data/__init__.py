@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -64,12 +65,18 @@ GENERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {
 
 INFERRED = Layout()
 
+_SCHEME = re.compile(r"(https?|ftp|s3|gs|hf):\Z")
+"""As it stands in a path that is an address, such as https://example.org/d.csv."""
+
 DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
 """One line about the content of each data set, by name."""
 
 
+_LEAST = "2 samples of 1 feature are the least"
+
+
 def load(source: str, layout: Layout = INFERRED) -> Dataset:
-    """Return the data set of this name or path; ``layout`` describes the columns of a CSV file.
+    """Return the data set of this name or path; ``layout`` describes the columns of a table.
 
     Raises ConfigError if it does not exist or cannot be read.
     """
@@ -82,15 +89,18 @@ def load(source: str, layout: Layout = INFERRED) -> Dataset:
         except ConfigError:
             raise
         except (OSError, ValueError) as error:
-            raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}", field="data") from None
+            is_url = any(_SCHEME.match(part) for part in path.parts)
+            reason = "it is no file but an address: download it first" if is_url else _reason(error)
+            raise ConfigError(f"data: {source!r} cannot be read: {reason}", field="data") from None
         return _load(source, path, layout, stats)
-    check_no_layout(layout, source)
     name, _, arguments = source.partition("(")
     shipped = {fold(known): known for known in SHIPPED}
     if fold(name) in shipped and not arguments:
+        check_no_layout(layout, source)
         known = shipped[fold(name)]
         return _load(known, Path(__file__).with_name(f"{known}.npz"), INFERRED, ())
     if fold(name) in GENERATORS:
+        check_no_layout(layout, source)
         return _generate(source, fold(name), arguments.removesuffix(")"))
     raise ConfigError(
         f"data: unknown data set {source!r}.{did_you_mean(name, DATASETS)}"
@@ -138,7 +148,7 @@ def _checked(dataset: Dataset) -> Dataset:
     size = math.prod(features.shape[1:])
     if len(features) < 2 or not size:
         raise ConfigError(
-            f"data: {name!r} has {counted(len(features), 'sample')} of {counted(size, 'feature')}",
+            f"data: {name!r} has {counted(len(features), 'sample')} of {counted(size, 'feature')}: {_LEAST}",
             field="data",
         )
     if not np.isfinite(features).all():
@@ -160,7 +170,8 @@ def _checked_table(dataset: Dataset, table: Table) -> Dataset:
     width = len(table.columns)
     if len(dataset.targets) < 2 or not width:
         raise ConfigError(
-            f"data: {dataset.name!r} has {counted(len(dataset.targets), 'sample')} of {counted(width, 'feature')}",
+            f"data: {dataset.name!r} has {counted(len(dataset.targets), 'sample')} of {counted(width, 'feature')}: "
+            f"{_LEAST}",
             field="data",
         )
     return dataset

@@ -74,7 +74,8 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
         kinds = _kinds(preparation)
         raw = read_raw(path, [name for name, kind in kinds.items() if kind != "numbers"])
         if raw is None:
-            return NewSamples(*read_arrays(path))
+            values, targets = read_arrays(path)
+            return replace(given_samples(values, preparation), targets=targets)
         if not preparation.columns:
             raise ConfigError(
                 f"data: {source!r} is a table, and the model was trained on arrays of shape {preparation.shape}, whose "
@@ -109,7 +110,7 @@ def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation
         return NewSamples(array)
     if not all(isinstance(each, Number) for each in columns):
         words = [each.name for each in columns if not isinstance(each, Number)]
-        raise ConfigError(f"data: {listed(words)} are words: give a data frame", field="data")
+        raise ConfigError(f"data: {listed(words)} are words: give a table, or a data frame", field="data")
     if array.shape[1:] != (len(columns),):
         names = listed([each.name for each in columns])
         raise ConfigError(
