@@ -141,6 +141,9 @@ class Problem(metaclass=_Checked):
         """What an engine needs to make many steps at once; None if `loss_and_grad` has to be called for each."""
         return None
 
+    minimum_if = ""
+    """With which options the minimum is known, where that depends on them."""
+
     @property
     def minimum(self) -> float | Array | None:
         """The minimum of the full objective, ``[B]`` where lanes have others; None if unknown."""

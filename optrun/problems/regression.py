@@ -143,6 +143,8 @@ class HuberRegression(Regression):
     The minimum is known for l1 = 0.
     """
 
+    minimum_if = "with l1: 0"
+
     def __init__(
         self,
         arrays: Arrays,
@@ -173,6 +175,8 @@ class PoissonRegression(Regression):
     The minimum is known for l1 = 0. Raises ConfigError for a target below 0.
     """
 
+    minimum_if = "with l1: 0"
+
     def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
 
@@ -200,6 +204,8 @@ class LogisticRegression(Regression):
 
     The minimum is known for l2 > 0 and l1 = 0: without a penalty it may not exist.
     """
+
+    minimum_if = "with l2 above 0 and l1: 0"
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
@@ -229,6 +235,8 @@ class SoftmaxRegression(Regression):
 
     The minimum is known for l2 > 0 and l1 = 0, and up to 2,000 parameters.
     """
+
+    minimum_if = "with l2 above 0 and l1: 0, up to 2,000 parameters"
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "digits", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)

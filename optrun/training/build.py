@@ -148,7 +148,7 @@ def check_measured(config: RunConfig, problem: Problem) -> None:
 def _unknown(metric: type[CurveMetric], problem: Problem) -> str:
     """Return what a metric needs to know of the full objective that is not known; empty if there is nothing."""
     if "minimum" in metric.needs and problem.minimum is None:
-        return "whose minimum is not known"
+        return f"whose minimum is not known{f': it is {problem.minimum_if}' if problem.minimum_if else ''}"
     return "whose minimizers are not known" if "minimizers" in metric.needs and not problem.minimizers else ""
 
 

@@ -153,7 +153,8 @@ def test_what_needs_the_objective_is_no_column_of_a_curve_and_a_gap_needs_a_mini
         from_mapping(config | {"record": {"metrics": ["sharpness"]}})
     unknown = {"problem": {"name": "logistic_regression"}, "evaluate": {"metrics": ["gap"]}}
     with pytest.raises(
-        ConfigError, match="gap does not suit logistic_regression, whose minimum is not known"
+        ConfigError,
+        match="gap does not suit logistic_regression, whose minimum is not known: it is with l2 above 0 and l1: 0",
     ):
         optrun.run(config | unknown, save=False)
     own = {"name": "expression", "f": "x**2", "start": {"x": 1.0}, "minimum": 0.0}
