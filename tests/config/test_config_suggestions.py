@@ -94,6 +94,25 @@ def _filled(value: Any, slip: str) -> Any:
     return slip if value == "▸" else value
 
 
+def test_a_schedule_of_what_a_group_has_alone_is_led_there():
+    groups = [{"params": "x", "name": "AdamW"}]
+    config = {**SMALL, "optimizer": {"name": "SGD", "param_groups": groups}}
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping({**config, "schedules": {"beta2": "LinearLR"}})
+    (issue,) = caught.value.issues
+    assert issue.path == "schedules.beta2"
+    assert issue.message == "is of AdamW alone: it goes into schedules of optimizer.param_groups.0"
+    groups[0]["schedules"] = {"beta2": "LinearLR"}
+    assert from_mapping(config).optimizer.param_groups[0].schedules
+
+
+def test_a_key_that_is_wrong_is_one_mistake():
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping({**SMALL, "problem": {"name": "rosenbrock", "init": {"normal": [0, 1]}}})
+    (issue,) = caught.value.issues
+    assert (issue.path, issue.message[:32]) == ("problem.init.normal", "must be 'uniform' (got 'normal')")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

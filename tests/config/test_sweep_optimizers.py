@@ -17,7 +17,7 @@ BASE = {"problem": "rosenbrock", "steps": 5}
 
 def swept(*, optimizer=None, overrides=(), **block):
     given = {} if optimizer is None else {"optimizer": optimizer}
-    return sweep_from_mapping({**BASE, **given, "sweep": {"method": "random", **block}}, overrides)
+    return sweep_from_mapping({**BASE, **given, "sweep": {"method": "random"} | block}, overrides)
 
 
 @pytest.mark.parametrize("name", searched())
@@ -157,6 +157,13 @@ def test_mistakes_have_their_places(tmp_path):
     ]
     assert "Did you mean 'Adamax'?" in str(caught.value)
     assert "LBFGS declares no search space" in str(caught.value)
+
+
+def test_without_a_method_that_draws_there_is_one_message_at_the_key():
+    with pytest.raises(ConfigErrors) as caught:
+        swept(method="grid", optimizers=["SGD", "Adam"])
+    said = "draws from the search spaces of the optimizers: add 'method: random' and 'trials'"
+    assert [(issue.path, issue.message) for issue in caught.value.issues] == [("sweep.optimizers", said)]
 
 
 @pytest.mark.parametrize("given", [[], 3, [1], {"SGD": 1}, "every"])

@@ -24,6 +24,9 @@ from optrun.checks.types import STRICT, Reader
 from optrun.config.yaml.tree import Path
 from optrun.registry import REQUIRED, TRANSFORMS, Added, Option, tuples_of
 
+_KEY = "[key]"
+"""The last step to what pydantic says of a key."""
+
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
 SWEEP = "sweep"
@@ -92,7 +95,14 @@ class Found(list[tuple[Path, PydanticCustomError]]):
         try:
             yield
         except ValidationError as error:
-            self += [((*path, *each["loc"]), in_words(each)) for each in error.errors(include_url=False)]
+            details = error.errors(include_url=False)
+            # What is below a key that is wrong is not looked at.
+            wrong = {each["loc"][:-1] for each in details if each["loc"][-1:] == (_KEY,)}
+            self += [
+                ((*path, *(each["loc"][:-1] if each["loc"][-1:] == (_KEY,) else each["loc"])), in_words(each))
+                for each in details
+                if each["loc"][-1:] == (_KEY,) or not any(each["loc"][: len(key)] == key for key in wrong)
+            ]
 
     def check(self) -> None:
         """Raise ValidationError where anything is wrong."""

@@ -22,7 +22,7 @@ from optrun.config.goal import Goal, goal_of, usual_goal
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
-from optrun.config.model.options import SCHEDULES, Section, floats_of, options_within, unschedulable
+from optrun.config.model.options import GROUPS, SCHEDULES, Section, floats_of, options_within, unschedulable
 from optrun.config.model.seeds import Seed, Seeds
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
@@ -245,6 +245,16 @@ def _stopping_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomEr
     return [(("stop", "metric"), PydanticCustomError("config", "{said}", {"said": said}))]
 
 
+def _of_group(optimizer: Any, name: str) -> str:
+    """Return where the schedule of a hyperparameter goes that a parameter group with a rule of its own has alone."""
+    groups = optimizer.get(GROUPS) if isinstance(optimizer, dict) else None
+    for i, group in enumerate(groups if isinstance(groups, list) else []):
+        rule = class_of("optimizer", group.get("name")) if isinstance(group, dict) else None
+        if rule is not None and name in floats_of(rule.options()):
+            return f"is of {rule.__name__} alone: it goes into schedules of optimizer.{GROUPS}.{i}"
+    return ""
+
+
 def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
     schedules, optimizer = data.get(SCHEDULES), class_of("optimizer", data.get("optimizer"))
     problems: list[tuple[Path, PydanticCustomError]] = []
@@ -254,7 +264,9 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
     if optimizer is None:
         return problems
     options = options_within(optimizer, data["optimizer"])
-    problems += unschedulable(optimizer, options, schedules)
+    for path, what in unschedulable(optimizer, options, schedules):
+        said = _of_group(data["optimizer"], str(path[-1]))
+        problems.append((path, PydanticCustomError("config", "{said}", {"said": said}) if said else what))
     recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
     floats = floats_of(options)
     known = list(dict.fromkeys([*metric_names(), *floats]))

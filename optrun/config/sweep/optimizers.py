@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from optrun.config.model.options import SWEEP
+from optrun.config.sweep.rules import GRID
 from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import Issue
 from optrun.config.yaml.tree import YamlNode
@@ -44,6 +45,11 @@ def with_optimizers(
         for number, (name, of) in enumerate(names.items())
         if name in wrong
     ]
+    method = node.child("method")
+    if not issues and (method is None or method.value in (None, GRID)):
+        said = "draws from the search spaces of the optimizers: add 'method: random' and 'trials'"
+        issues.append(Issue.at(given.key or given.place, (SWEEP, KEY), said))
+        return node, base, issues
     found = {optimizers.spelled(name): _space(name, of) for name, of in names.items() if name not in wrong}
     children = {key: child for key, child in node.children.items() if key != KEY}
     spaces, include = (child.items if (child := node.child(key)) else [] for key in ("spaces", "include"))
