@@ -5,7 +5,7 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters, stream
 from optrun.config import ConfigErrors, from_mapping, parse
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, PluginError
 from optrun.optim import LAMB, LBFGS, SGD, Adam, AdamW, Muon
 from optrun.optim.transforms import (
     AdaptiveClip,
@@ -14,16 +14,20 @@ from optrun.optim.transforms import (
     ClipNorm,
     ClipRMS,
     ClipValue,
+    GradientTransform,
     Normalize,
     Sign,
     SkipNonFinite,
     StopNonFinite,
     TrustRatio,
+    Wrapper,
     composed,
 )
+from optrun.registry import gradient_transforms, wrappers
 from optrun.schedulers import ExponentialLR
 from optrun.training.config_notes import seed_is_idle
 from optrun.training.pack import Pack
+from tests.registries import restore_after
 
 SHAPES = {"w": (3, 4), "b": (4,)}
 
@@ -329,6 +333,28 @@ def test_noise_fades_and_depends_on_the_seed_and_the_step_alone():
 def test_a_schedule_of_no_float_of_a_transform_is_refused(wrong, place):
     with pytest.raises(ConfigErrors):
         parse(GROUPS.replace(wrong, place, 1))
+
+
+def test_a_transform_without_a_result_and_a_wrapper_without_a_rule_are_named_with_their_line(monkeypatch):
+    restore_after(monkeypatch, gradient_transforms, wrappers)
+
+    class Forget(GradientTransform):
+        @staticmethod
+        def apply(g, p, t, /):
+            g * 2.0
+
+    class Drop(Wrapper):
+        @staticmethod
+        def apply(rule, p, g, lr, t, /):
+            p -= lr * g
+
+    params = Parameters(SHAPES, arrays=Arrays())
+    with pytest.raises(PluginError, match=r"Forget\.apply returns None, .* \(.*test_transforms\.py:\d+\)"):
+        composed(SGD, gradient=[Forget()])(params)
+    with pytest.raises(
+        PluginError, match=r"Drop\.apply makes no step of the rule inside: .*test_transforms\.py:\d+"
+    ):
+        composed(SGD, wrap=[Drop()])(params)
 
 
 def test_a_rule_that_evaluates_the_loss_itself_takes_no_transforms():

@@ -19,6 +19,7 @@ from optrun.optim.transforms.transform import (
     Wrapper,
     probing_step,
 )
+from optrun.plugin_code import contract_error
 from optrun.registry import DecayMode, NonNegative, Option, options_of
 
 GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
@@ -74,9 +75,14 @@ class _Place:
         return self.options + self.transform.__name__
 
     def apply(self, *given: Any, **options: Any) -> Any:
-        """Apply the transform."""
+        """Apply the transform; PluginError where one that is no wrapper returns nothing."""
         with adding_up_for(self.name):
-            return self.transform.apply(*given, **options)
+            found = self.transform.apply(*given, **options)
+        if found is None and not issubclass(self.transform, Wrapper):
+            raise contract_error(
+                self.transform.apply, "returns None, and not what it makes of its first argument"
+            )
+        return found
 
     def of(self, values: Mapping[str, Any], method: str = "") -> dict[str, Any]:
         """Return its own options among those of the composed rule, or those of one of its methods."""
@@ -211,6 +217,9 @@ def rule_of(
                 rule_inside, own = Inner(inner, t, inside), place.of(options, "apply")
                 v = noise if place.transform.needs_noise else ()
                 place.apply(rule_inside, p, g, lr, t, *v, *of[place.states], **own)
+                if not rule_inside.calls:
+                    said = "makes no step of the rule inside: it calls rule.step or rule.update, once"
+                    raise contract_error(place.transform.apply, said)
 
             step: Step = step_of_rule
             inside = [*own, *(state for place in (*before, *after) for state in of[place.states])]
