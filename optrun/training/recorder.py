@@ -205,7 +205,7 @@ class Recorder:
             if values is self._constants[name]:
                 return
             column = self._unshared(name)
-        elif row == 0 and _is_constant(values):
+        elif row == 0 and name in self._hyperparameters and _is_constant(values):
             self._constants[name] = values
             self._columns[name] = np.broadcast_to(np.asarray(values, np.float64), column.shape)
             return
@@ -250,7 +250,7 @@ def unscheduled(pack: Pack, names: Sequence[str]) -> int:
 
 
 def _is_constant(values: Array | float) -> bool:
-    """Whether the value is constant for the run, e.g. an unscheduled learning rate."""
+    """Whether a hyperparameter is constant for the run, e.g. an unscheduled learning rate."""
     return isinstance(values, float) or (isinstance(values, np.ndarray) and not values.flags.writeable)
 
 

@@ -49,6 +49,15 @@ def test_a_rate_that_nobody_changes_takes_no_room():
     assert recorder.rows(1)["lr"].strides == (0,)
 
 
+def test_a_loss_that_may_not_be_written_is_copied():
+    """A problem of a plugin may return the same view of a buffer of its own at each step."""
+    recorder, buffer = Recorder(pack(0.1, 0.2)), np.zeros(1)
+    for t in range(3):
+        buffer[:] = t
+        recorder.record(t, np.broadcast_to(buffer, 2))
+    assert recorder.rows(1)["loss"].tolist() == [0, 1, 2]
+
+
 def test_lanes_end_each_with_rows_of_its_own():
     recorder = Recorder(pack(0.1, 0.2, 0.3))
     for t in range(5):
