@@ -69,7 +69,8 @@ def feature_faults(
 
 def _lacking(label: str, column: DataColumn, table: Table, absent: Sequence[str]) -> str:
     lacks = column.missing
-    said = f", where {listed([*map(repr, absent)])} counts as missing" if absent else ""
+    count = "counts" if len(absent) == 1 else "count"
+    said = f", where {listed([*map(repr, absent)])} {count} as missing" if absent else ""
     return f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}){said}"
 
 
