@@ -7,6 +7,7 @@ from rich.console import Console
 from optrun.cli.text import setting_table
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
+from optrun.cli.views.sweep_overview import over_lines
 
 MLP = {"name": "mlp", "data": "wine", "hidden": [16]}
 
@@ -157,3 +158,19 @@ def test_numbers_are_rounded_as_far_as_they_are_told_apart(width, rates, shown, 
     settings = [{"problem": "softmax", "optimizer.lr": lr} for lr in rates]
     words = " ".join(drawn(width, monkeypatch, settings, [])).split()
     assert [word for word in words if "0.0" in word] == shown
+
+
+@pytest.mark.parametrize(("count", "titles"), [(6, [f"p{i}" for i in range(6)]), (7, ["setting"])])
+def test_many_parameters_that_few_settings_have_are_one_column(count, titles):
+    settings = [{"optimizer.name": f"O{i}", f"optimizer.p{i}": 0.5, "steps": i} for i in range(count)]
+    columns = Labels(settings).columns(settings)
+    assert sorted(each.title for each in columns) == sorted(["optimizer", "steps", *titles])
+    if count == 7:
+        assert columns[-1].cells == [f"p{i}=0.5" for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "last"), [(7, "p6: 1"), (8, "2 more: p6, p7")])
+def test_very_many_parameters_share_a_line(count, last):
+    lines = over_lines({f"p{i}": [1] for i in range(count)})
+    assert [*lines[:6], lines[-1]] == [*(f"p{i}: 1" for i in range(6)), last]
+    assert len(lines) == 7

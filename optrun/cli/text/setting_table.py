@@ -22,6 +22,9 @@ NEAR_ONE = 0.9
 LEAST_SETTING = 20
 """The least width of a column that holds whole settings as text."""
 
+MOST_SPARSE = 6
+"""The most columns of their own that parameters have which are in less than half of the settings."""
+
 Setting = Mapping[str, Any]
 
 
@@ -64,9 +67,18 @@ class Labels:
         return found
 
     def columns(self, settings: Sequence[Setting]) -> list[Column]:
-        """Return the table columns of these settings."""
+        """Return the table columns of these settings; where many would be nearly empty, they are one."""
         rows = [self.cells(setting) for setting in settings]
-        return [Column(title, [row[index] for row in rows]) for index, title in enumerate(self.titles)]
+        columns = [Column(title, [row[index] for row in rows]) for index, title in enumerate(self.titles)]
+        sparse = [each for each in columns if not each.is_empty and not all(each.cells)]
+        filled = sum(bool(cell) for each in sparse for cell in each.cells)
+        if len(sparse) <= MOST_SPARSE or 2 * filled >= len(sparse) * len(rows):
+            return columns
+        texts = [
+            " ".join(f"{each.title}={each.cells[row]}" for each in sparse if each.cells[row])
+            for row in range(len(rows))
+        ]
+        return [*(each for each in columns if all(each.cells)), Column("setting", texts)]
 
     def _of_digits(self, digits: int) -> dict[str, dict[str, str]]:
         return {path: _value_labels(values, digits) for path, values in self._values.items()}

@@ -2,7 +2,7 @@
 
 import json as json_module
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ from optrun.training.provenance import earlier_identities
 
 DIGITS = 12
 """The number of digits of a SHA-256 to show."""
+
+MOST_PATHS = 6
+"""The most parameters that have a line each, where there are many more."""
 
 MOST_VALUES = 6
 """The most values of a parameter to list; of more numbers, only the range is shown."""
@@ -132,8 +135,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     order = f"ranked by the {'highest' if plan.maximize else 'lowest'} {printable(plan.metric)}, {seeds}"
     order += f", within each of {view.problems} problems" * (view.problems > 1)
     emit(f"method {printable(plan.method)}, {order}" if plan.method else order)
-    for path, values in values_of(plan).items():
-        emit(f"over {printable(path)}: {_range(values)}")
+    for line in over_lines(values_of(plan)):
+        emit(f"over {printable(line)}")
     for line in inferred_lines(store.events(INFERRED)):
         emit(Text(printable(line)))
     data = {fingerprint: data_label(key) for key, fingerprint in identity.data.items()}
@@ -234,6 +237,14 @@ def values_of(plan: SweepPlan) -> dict[str, list[Any]]:
         for path, value in setting.items():
             found.setdefault(path, {}).setdefault(repr(value), value)
     return {path: list(values.values()) for path, values in found.items()}
+
+
+def over_lines(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return a line for each parameter with its values; of very many the last ones share a line."""
+    shown = list(values)[: MOST_PATHS if len(values) > MOST_PATHS + 1 else None]
+    rest = [path for path in values if path not in shown]
+    lines = [f"{path}: {_range(values[path])}" for path in shown]
+    return [*lines, f"{len(rest)} more: {', '.join(rest)}"] if rest else lines
 
 
 def _range(values: Sequence[Any]) -> str:
