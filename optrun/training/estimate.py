@@ -17,8 +17,8 @@ TRIAL_SECONDS = 0.3
 MOST_ROWS = 1 << 16
 """Largest number of rows of the sample curves; the size of longer ones is extrapolated."""
 
-FIRST_STEPS = 3
-"""Untimed warm-up steps, in which loops are compiled and buffers allocated."""
+FIRST_LOOKS = 3
+"""Untimed looks of the warm-up, in which loops are compiled and buffers allocated."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +50,39 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
     figures = pack.problem.evaluate(pack.params)
     evaluation = (time.perf_counter() - began) * (1 + pack.keeps_average)
     memory = MemoryStore(pack.configs)
-    looks = [time.perf_counter()]
-    """Times before the first step, at the loss of each step, and after the last step."""
+    times, made = [time.perf_counter()], [0]
+    """Before the first step, whenever the trainer looks at a loss, and after the last step; and the steps made then."""
 
     def is_enough() -> bool:
-        looks.append(time.perf_counter())
-        return len(looks) > FIRST_STEPS and looks[-1] - looks[FIRST_STEPS] > TRIAL_SECONDS
+        times.append(time.perf_counter())
+        made.append(trainer.step)
+        return len(times) > FIRST_LOOKS and times[-1] - times[FIRST_LOOKS] > TRIAL_SECONDS
 
-    Trainer(pack, memory, interrupted=is_enough).run()
-    looks.append(time.perf_counter())
-    first = min(FIRST_STEPS, len(looks) - 2)
-    start += looks[first] - looks[0]
-    step = (looks[-1] - looks[first]) / (len(looks) - 1 - first)
+    trainer = Trainer(pack, memory, interrupted=is_enough)
+    trainer.run()
+    times.append(time.perf_counter())
+    made.append(trainer.step + 1)
+    first = min(FIRST_LOOKS, len(times) - 2)
+    if made[-1] < 2 * made[first]:
+        first = 0  # most steps were made at once, before the first look
+    start += times[first] - times[0]
+    step = (times[-1] - times[first]) / (made[-1] - made[first])
     evaluations = 1 + (pack.steps - 1) // config.evaluate.every if config.evaluate.every else 0
     averages = [f"average_{name}" for name in figures] if pack.keeps_average else []
     rows = [config.record.rows(pack.steps), evaluations + 1]
-    made = [min(each, MOST_ROWS) for each in rows]
+    blank = [min(each, MOST_ROWS) for each in rows]
     return Estimate(
         steps=pack.steps,
         parameters=pack.params.size,
         steps_per_second=1 / step,
-        seconds=start + pack.steps * step + (evaluations + 1) * evaluation,
-        curves=_blank(list(memory.curves(0)), made[0]),
-        evaluations=_blank(["step", *figures, *averages], made[1]),
+        seconds=start + (pack.steps - made[first]) * step + (evaluations + 1) * evaluation,
+        curves=_blank(list(memory.curves(0)), blank[0]),
+        evaluations=_blank(["step", *figures, *averages], blank[1]),
         params={
             "": np.zeros(pack.params.size * (1 + pack.keeps_average), pack.params.data.dtype),
             "kept": np.zeros(pack.snapshot_bytes, np.uint8),
         },
-        times=sum(rows) / sum(made),
+        times=sum(rows) / sum(blank),
     )
 
 

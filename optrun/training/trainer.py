@@ -93,6 +93,11 @@ class Trainer:
         self._start = self._step = meta.step
         self._spent = meta.seconds
 
+    @property
+    def step(self) -> int:
+        """The last step whose loss was computed."""
+        return self._step
+
     @roomy
     def run(self) -> None:
         """Run all lanes to their end, or until an interruption.

@@ -1,14 +1,18 @@
 """What a sweep needs, before it runs."""
 
+import itertools
 from multiprocessing import active_children
+from types import SimpleNamespace
 
 import pytest
 
 import optrun
+from optrun.config import from_mapping
 from optrun.store.locate import RESULTS
 from optrun.sweeps import estimate
 from optrun.sweeps.estimate import estimate_sweep
 from optrun.sweeps.plan.packs import divided
+from optrun.training import estimate as training_estimate
 from tests.sweeps.poison import ABORTS, LOOPS, RAISES
 from tests.sweeps.support import prepared
 
@@ -40,6 +44,22 @@ def test_the_size_is_about_that_of_the_store_and_nothing_is_left_behind(tmp_path
 def test_an_average_is_stored_as_well():
     config = {**SWEEP, "average": {"name": "ema", "decay": 0.9}}
     assert estimate_sweep(*planned(config), 1).bytes > estimate_sweep(*planned(), 1).bytes
+
+
+def test_steps_that_are_made_at_once_are_counted(monkeypatch):
+    """By a clock that goes on by a second whenever it is looked at."""
+    pytest.importorskip("numba")
+    seconds = itertools.count()
+    monkeypatch.setattr(training_estimate, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+    config = {
+        "problem": "quadratic",
+        "optimizer": {"name": "SGD", "lr": 0.01},
+        "steps": 20_000,
+        "engine": "numba",
+    }
+    needed = training_estimate.estimate([from_mapping(config)])
+    assert needed.steps_per_second > 100
+    assert needed.seconds < 200
 
 
 def test_packs_share_the_processes_and_groups_that_are_not_tried_are_like_the_others(monkeypatch):
