@@ -387,6 +387,8 @@ class Registry(Generic[T]):
             cls, _ = self._lacking.get(fold(name), (None, ""))
             if cls is not None and cls in (lacking := self.lacking()):
                 raise UnknownNameError(lacking[cls]) from None
+            if needed := of_library(name):
+                raise UnknownNameError(f"{name!r}: {needed}") from None
             if place := _place_of(name, self):
                 raise UnknownNameError(f"{name!r} is no {self.kind}: {place}") from None
             hint = did_you_mean(name, self) or f" There are: {', '.join(self)}."
@@ -465,6 +467,14 @@ TRANSFORMS: dict[str, Registry[Any]] = {
     "wrap": wrappers,
 }
 """By the options of an optimizer that list transforms and wrappers."""
+
+
+def of_library(name: str) -> str:
+    """Return which plugin a name such as ``torch:AdamW`` needs; empty for another one."""
+    prefix, colon, _ = name.partition(":")
+    return (
+        f"an optimizer of {prefix} needs --plugin {FAMILIES[prefix]}" if colon and prefix in FAMILIES else ""
+    )
 
 
 def a_kind(registry: Registry[Any]) -> str:

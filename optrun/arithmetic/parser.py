@@ -52,13 +52,22 @@ class Arithmetic:
 
     def refuse(self, node: ast.expr, problem: str) -> NoReturn:
         """Raise ConfigError with the place of a node."""
+        while (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.left, ast.BinOp)
+            and self._is_refused(node.left.op)
+        ):
+            node = node.left  # of several operators the first one
         first, end = self._index(node.col_offset), self._index(node.end_col_offset or 0)
-        if isinstance(node, ast.BinOp) and type(node.op) not in self.grammar.operators:
+        if isinstance(node, ast.BinOp) and self._is_refused(node.op):
             between = self._index(node.left.end_col_offset or 0), self._index(node.right.col_offset)
             operator = self.text[slice(*between)].strip(" ()")
             first = self.text.index(operator, between[0])
             end = first + len(operator)
         raise self._error(first, end - first, problem)
+
+    def _is_refused(self, operator: ast.operator) -> bool:
+        return type(operator) not in self.grammar.operators
 
     def _index(self, offset: int) -> int:
         """Return the index in the text of an offset of the syntax tree: in bytes, after the leading blanks."""

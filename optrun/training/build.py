@@ -89,10 +89,16 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
         ]
         taken: set[str] = set()
         for index, group in enumerate(groups):
+            place = f"param_groups.{index}.params"
             try:
-                taken.update(selected(group["params"], names, chosen.name))
+                found = selected(group["params"], names, chosen.name)
             except ConfigError as error:
-                raise ConfigError(str(error), field=f"param_groups.{index}.params") from error
+                raise ConfigError(str(error), field=place) from error
+            if twice := [name for name in found if name in taken]:
+                raise ConfigError(
+                    f"{chosen.name}: {', '.join(map(repr, twice))} is in two groups", field=place
+                )
+            taken.update(found)
         rest = [name for name in names if name not in taken]
         return [{"params": rest}, *groups] if rest else groups
 

@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +115,17 @@ def test_lines_of_a_formula_stay_lines(call, name):
     cls = next(each for each in REGISTRIES if name in each).find(name)
     (formula,) = [block for block in inspect.getdoc(cls).split("\n\n") if "\n   " in block]
     assert f"\n\n{formula}\n\n" in call("show", name).out
+
+
+def test_a_class_without_a_docstring_is_not_described_by_that_of_its_base(call, tmp_path):
+    (tmp_path / "mute.py").write_text(
+        "from optrun.optim import Optimizer\n\n\nclass Mute(Optimizer):\n    @staticmethod\n"
+        "    def update(p, g, t, /, *, lr: float = 1e-3):\n        p -= lr * g\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-m", "optrun", "show", "Mute", "--plugin", str(tmp_path / "mute.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.startswith("Mute (optimizer)\n\noption")

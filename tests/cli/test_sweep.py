@@ -345,6 +345,7 @@ def test_a_mistake_is_one_line_with_its_place_and_runs_nothing(file, call, tmp_p
     assert call("sweep", "small.yaml").err.startswith(
         "small.yaml:1:1: nothing varies: add parameters to a sweep block"
     )
+    assert call("sweep", "small.yaml", "upd=1").err.startswith("override 'upd=1': upd: unknown key")
     assert call("sweep", "nowhere.yaml").code == 2
     assert call("run", file).err.startswith("s.yaml:7:1: sweep: these are many runs: `optrun sweep s.yaml`")
     assert call("run", "bad.yaml").err == done.err

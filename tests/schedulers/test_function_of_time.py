@@ -60,6 +60,7 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
             "1 + t^2",
             "column 6: only numbers, operators and functions of them are arithmetic: a power is written **",
         ),
+        ("t^2 + t^2", "column 2: only numbers"),
         ("θ² + t", "column 2: ² is written **2\n    θ² + t\n     ^"),
         ("2t", "column 1: invalid decimal literal; a product is written 2 * x"),
         (

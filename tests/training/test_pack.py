@@ -200,6 +200,16 @@ def test_a_groups_parameters_lie_side_by_side():
     assert [group["lr"] for group in pack.optimizer.param_groups] == [0.1, 0.2]
 
 
+def test_the_second_of_two_groups_of_a_parameter_is_told():
+    groups = [{"params": "x"}, {"params": "*"}]
+    config = from_mapping(
+        {"problem": "rosenbrock", "optimizer": {"name": "SGD", "param_groups": groups}, "steps": 1}
+    )
+    with pytest.raises(ConfigError, match="SGD: 'x' is in two groups") as caught:
+        Pack([config])
+    assert caught.value.field == "optimizer.param_groups.1.params"
+
+
 @pytest.mark.parametrize(
     ("name", "other", "place"), [("SGD", "LBFGS", "param_groups.0.name"), ("ASGD", "SGD", "name")]
 )

@@ -66,6 +66,7 @@ def show(
     from optrun.cli.views.run_overview import check_no_confusion, check_no_limit, print_run
     from optrun.errors import UnknownNameError, did_you_mean, fold
     from optrun.kernels import ENGINES
+    from optrun.registry import of_library
     from optrun.store.locate import BEST, known_run, matching_runs, run_directories
 
     whole, _, number = name.rpartition(":")
@@ -86,6 +87,8 @@ def show(
                 f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} chooses what computes the steps of a run, "
                 "with bit-identical results on the CPU; cupy needs backend=cupy; optrun doctor lists what is installed"
             )
+        if not matches and (needed := of_library(name)):
+            raise UnknownNameError(f"{name!r}: {needed}")
         several = f": {len(matches)} runs begin with it, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
     print_run(matches[0], None, json=json, limit=limit, confusion=confusion)

@@ -113,7 +113,7 @@ def _print_prediction_metric(cls: Any, name: str, *, json: bool) -> None:
         document = {
             "name": name,
             "kind": prediction_metrics.kind,
-            "doc": inspect.getdoc(cls),
+            "doc": _doc(cls),
             "file": _place(cls),
             "goal": cls.goal,
             "task": cls.task,
@@ -122,7 +122,7 @@ def _print_prediction_metric(cls: Any, name: str, *, json: bool) -> None:
         print(json_module.dumps(document, ensure_ascii=False))
         return
     _print_heading(name, prediction_metrics.kind)
-    print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
+    print(f"\n{_wrapped(_doc(cls))}\n" if _doc(cls) else "")
     better = "Higher" if cls.goal == "maximize" else "Lower"
     print(f"{better} is better. Of a {cls.task}: {', '.join(figures)}.")
     print(f"\nDefined in {_place(cls)}\n\nevaluate:\n  metrics: [{name}]")
@@ -136,7 +136,7 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         document = {
             "name": official,
             "kind": registry.kind,
-            "doc": inspect.getdoc(cls),
+            "doc": _doc(cls),
             "file": _place(cls),
             "options": _documented(options),
         }
@@ -146,7 +146,7 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         print(json_module.dumps(document, default=str, ensure_ascii=False))
         return
     _print_heading(official, registry.kind)
-    print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
+    print(f"\n{_wrapped(_doc(cls))}\n" if _doc(cls) else "")
     if options:
         emit(_option_table(options))
     if space := getattr(cls, "search_space", None):
@@ -210,8 +210,13 @@ def _wrapped(doc: str) -> str:
     return "\n\n".join(blocks)
 
 
+def _doc(cls: type[Any]) -> str:
+    """Return the docstring of a class, which is not that of the class that it inherits from."""
+    return inspect.cleandoc(cls.__doc__ or "")
+
+
 def _first_sentence(cls: type[Any]) -> str:
-    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
+    return _doc(cls).split("\n\n")[0].replace("\n", " ").replace("``", "")
 
 
 def _place(cls: type[Any]) -> str:

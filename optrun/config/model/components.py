@@ -224,8 +224,7 @@ class Named:
         if "name" not in value:
             for prefix in registry.FAMILIES if self.registry.kind == "optimizer" else ():
                 if prefix in value and prefix not in self.registry.families:
-                    plugin = registry.FAMILIES[prefix]
-                    raise failure(((prefix,), f"an optimizer of {prefix} needs --plugin {plugin}"))
+                    raise failure(((prefix,), registry.of_library(f"{prefix}:")))
             if names := [key for key in value if key in self.registry]:
                 spelled = self.registry.spelled(names[0])
                 raise failure(

@@ -154,7 +154,8 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if node is None or node.value is None:
         if not axes:
             place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
-            raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
+            wrong = [each for each in _issues_of(replace(document, root=base), SWEEP) if each not in issues]
+            raise ConfigErrors([*issues, *wrong] or [Issue.at(place, path, NOTHING)])
         node = YamlNode.mapping({}, root.place)
     node, rest, wrong = with_optimizers(node, base, axes.keys())
     issues += wrong
