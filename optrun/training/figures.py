@@ -80,7 +80,7 @@ def missing_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
     evaluated = ["loss" if each == FINAL_LOSS else each for each in figures]
     figure = CurveFigure.named(name)
     if figure is None or not set(figure.columns) <= set(evaluated):
-        return no_figure(config, name, figures, names_of(evaluated))
+        return no_figure(config, name, figures, [*names_of(evaluated), *TO_TARGET])
     if config.evaluate.every is None:
         return f"{name} is a figure of evaluations during the run: set evaluate.every"
     return ""

@@ -197,6 +197,7 @@ def test_a_figure_that_no_run_measures_is_not_expected(command: str) -> None:
         ("param_norm", " `evaluate: {metrics: [param_norm]}` measures it."),
         ("average_loss", " `average: swa` or `average: ema` keeps an average."),
         ("final_value", " Did you mean 'final_loss'?"),
+        ("steps", " Did you mean 'steps_to_target'?"),
         ("f1", ""),
     ],
 )
