@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,13 @@ def test_a_worker_process_imports_no_command_line():
         "assert not {'typer', 'rich', 'optrun.cli'} & set(sys.modules), 'too much is imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_public_name_hides_a_module():
+    """As the function `sweep` would hide a package of its name, of which nothing could be imported."""
+    for name in optrun.__all__:
+        if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file():
+            assert getattr(optrun, name) is import_module(f"optrun.{name}")
 
 
 def test_no_two_public_classes_share_a_name():

@@ -116,6 +116,8 @@ def test_no_save_leaves_nothing_behind(config):
     done = call("run", config, "--no-save", "--json")
     assert json.loads(done.stdout)["run"] is None
     assert not Path("runs").exists()
+    quiet = call("run", config, "--no-save", "-q")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
 def test_a_stored_config_runs_to_the_same_bytes(config):
@@ -410,6 +412,7 @@ def completions(shell_name, *words):
         ("bash", "optrun run small.yaml optimizer.name = Ad", "AdamW"),
         ("bash", "optrun run small.yaml seed = 1 dtype = float", "float64"),
         ("bash", "optrun run small.yaml --progress li", "live"),
+        ("bash", "optrun sweep small.yaml --executor d", "dask"),
         ("bash", "optrun resume la", "latest"),
         ("bash", "optrun resume runs/", "runs/mine"),
         ("zsh", "optrun export runs/", "runs/mine"),

@@ -123,6 +123,9 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     assert (again.code, again.out) == (0, done.out)
     assert "12/12" not in again.err
     assert "\nnothing is left to run: 12 runs ended before\n" in again.err
+    assert call("sweep", file, "-n").out.endswith(
+        f"\n12 runs ended before: 0 left\nnothing is left to run: the results are in {path}\n"
+    )
     assert sorted(each.name for each in path.iterdir()) == ["config.yaml", "results.sqlite", "summary.csv"]
     assert (path.parent / ".gitignore").exists()
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import optrun
 from optrun.analysis.leaderboard import SweepPlan, leaderboard
+from optrun.cli.live import watch_run
 from optrun.cli.live.watch_run import follow, read_run
 from optrun.cli.live.watch_sweep import frame, read_sweep, settings_that_fit
 from optrun.cli.text import setting_table
@@ -106,6 +107,17 @@ def test_watch_needs_a_run_directory(call):
     done = call("watch", "runs/half")
     assert done.code == 2
     assert "runs/half: not a run directory" in done.err
+
+
+def test_a_run_that_has_stored_nothing_says_when_its_rows_come(capsys):
+    config = {"name": "w", "steps": 9, "checkpoint": {"every": "30s"}}
+    with (
+        Store.create(Path("runs"), "w", config_yaml="", runs=[(config, 0)]) as store,
+        watch_run._view(store.path) as show,
+    ):
+        show(read_run(store.path))
+    said = "step 0 of 9  no rows yet: they come with each checkpoint, every 30s\n"
+    assert capsys.readouterr().out == said
 
 
 def test_watch_of_a_run_that_is_removed_says_so():
