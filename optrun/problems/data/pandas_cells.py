@@ -98,13 +98,15 @@ def cells_by_pandas(
             as_texts = _cells(pandas, again[i])
             if as_texts is not None and as_texts.code:
                 known[i] = as_texts
-    # Also of 1.234, whose point may separate thousands, the texts are kept. Most columns show by their first lines that
+    # Also of 1.234, whose point may separate thousands, the texts are kept. Most tables show by their first lines that
     # theirs are no such points.
     real = [i for i, each in enumerate(known) if each.numbers is not None and each.numbers.dtype.kind == "f"]
     for most in (AT_FIRST, None):
-        if real := [i for i in real if _may_be_thousands(known[i].numbers)]:
-            again = read(real, usecols=real, nrows=most)
-            real = [i for i in real if not shows_point(again[i].tolist())]
+        if not real or not all(_may_be_thousands(known[i].numbers) for i in real):
+            return known
+        again = read(real, usecols=real, nrows=most)
+        if any(shows_point(again[i].tolist()) for i in real):
+            return known
     for i in real:
         known[i] = _cells(pandas, again[i]) or known[i]
     return known

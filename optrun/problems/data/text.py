@@ -237,9 +237,11 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
                     coded.add(i)
                 if values.dtype.kind == "f" and i not in pointed and shows_point(columns[i]):
                     pointed.add(i)
-    # Texts are kept of codes, which are categories if a user says so, and of 1.234, whose point may separate thousands.
+    # Texts are kept of codes, which are categories if a user says so, and of 1.234, whose point may separate thousands,
+    # unless other numbers show that it does not.
+    shows = bool(pointed & numbers.keys())
     for i in [i for i, parts in numbers.items() if parts]:
-        if i in coded if _joined(numbers[i]).dtype.kind == "i" else i not in pointed:
+        if i in coded if _joined(numbers[i]).dtype.kind == "i" else not shows:
             del numbers[i]
     places: dict[int, dict[str, int]] = {i: {} for i in range(width) if i not in numbers}
     codes: dict[int, list[Array]] = {i: [] for i in places}
