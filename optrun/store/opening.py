@@ -78,6 +78,9 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
             _roll_back(path)
         # Unlike FULL it also waits until the removal of the journal has reached the disk, which ends a transaction.
         connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute(
+            "PRAGMA fullfsync = ON"
+        )  # of macOS, whose fsync does not wait for the disk's own cache
         if write:
             # Of a transaction that does not fit, new pages are written early, without a wait for the disk.
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

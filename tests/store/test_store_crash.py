@@ -143,3 +143,4 @@ def test_a_commit_waits_for_the_removal_of_its_journal(tmp_path: Path) -> None:
     extra = 3
     with new_store(tmp_path) as store:
         assert store._db.execute("PRAGMA synchronous").fetchone() == (extra,)
+        assert store._db.execute("PRAGMA fullfsync").fetchone() == (True,)
