@@ -438,3 +438,16 @@ def test_what_is_wrong_with_each_listed_value_has_its_place():
     with pytest.raises(ConfigErrors) as error:
         expand(swept(read(text, "f.yaml")))
     assert [issue.message for issue in error.value.issues] == ["must be ≥ 0 (got -1)", "must be ≥ 0 (got -2)"]
+
+
+def test_all_optimizers_that_do_not_suit_a_problem_are_told_at_once():
+    space = {"optimizer.name": ["AdaMuon", "SGD", "NorMuon", "Muon"]}
+    base = BASE | {"problem": {"name": "mlp", "data": "iris", "hidden": [3]}}
+    runs = expand(sweep_from_mapping(base | {"sweep": {"parameters": space}}))
+    with pytest.raises(ConfigErrors) as caught:
+        grouped(runs)
+    assert [issue.message.partition(":")[0] for issue in caught.value.issues] == [
+        "AdaMuon",
+        "NorMuon",
+        "Muon",
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from optrun.config import ConfigErrors, RunConfig
 from optrun.config.sweep.variants import ConfigKind
+from optrun.config.yaml.errors import Issue, in_order
 from optrun.errors import ConfigError, MissingExtraError, counted
 from optrun.fallbacks import log
 from optrun.kernels.threads import cores
@@ -41,6 +42,9 @@ NEARLY_EVEN = 1.1
 
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
+
+MOST_REFUSED = 20
+"""After so many mistakes no more groups are looked at."""
 
 MOST_LOOKED_AT = 20
 """In how many groups settings without effect are looked for."""
@@ -98,9 +102,9 @@ class Group:
 def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
 
-    Raises ConfigErrors where the first run of one cannot be configured, or does not measure what the sweep is ranked
-    by or expects, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each
-    for itself.
+    Raises ConfigErrors, of all groups, where the first run of one cannot be configured, or does not measure what the
+    sweep is ranked by or expects, and MissingExtraError. Where it cannot be built for another reason, its runs are left
+    to fail, each for itself.
     """
     documents = plan.documents
     groups = _by_key(plan, range(len(documents)) if runs is None else runs)
@@ -109,11 +113,19 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
         alike[_problem_key(documents[own[0]])].append(own)
     found: dict[int, Group] = {}
     varied = _varied(plan)
+    wrong: dict[Issue, None] = {}
     for of_problem in alike.values():
         problem = None  # one at a time, so that no more than one data set is in memory
         for each in of_problem:
             looked_at = varied if len(found) < MOST_LOOKED_AT else ()
-            found[each[0]], problem = _group(plan, each, problem, looked_at)
+            try:
+                found[each[0]], problem = _group(plan, each, problem, looked_at)
+            except ConfigErrors as error:
+                wrong |= dict.fromkeys(error.issues)
+                if len(wrong) >= MOST_REFUSED:
+                    break
+    if wrong:
+        raise ConfigErrors(in_order(list(wrong), plan.swept.base.root.place.source))
     return [found[own[0]] for own in groups.values()]
 
 
