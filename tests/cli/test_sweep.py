@@ -989,3 +989,15 @@ def test_a_file_of_no_known_format_is_not_exported(call, tmp_path):  # noqa: F81
     assert (done.code, Path("x.foo").exists()) == (2, False)
     assert "--format csv" in done.err
     assert call("export", "r", "-o", "x.foo", "--format", "csv").code == 0
+
+
+def test_ways_from_several_starts_are_those_of_runs_that_are_named(call, tmp_path):  # noqa: F811
+    pytest.importorskip("matplotlib")
+    (tmp_path / "starts.yaml").write_text(
+        "problem: rosenbrock\noptimizer: {name: SGD, lr: 1e-4}\nsteps: 3\nrecord: {params: {every: 1}}\n"
+        "sweep: {parameters: {problem.start: [[0, 0], [1, 2]]}}\n"
+    )
+    assert call("sweep", "starts.yaml", "-o", "starts", "-q").code == 0
+    refused = call("plot", "starts", "-k", "trajectory", "-o", "ways.png")
+    assert refused.err.endswith("; runs from several starts are named one by one: starts:0 starts:1\n")
+    assert call("plot", "starts:0", "starts:1", "-k", "trajectory", "-o", "ways.png").out == "ways.png\n"

@@ -58,7 +58,13 @@ def _ways(runs: Sequence[str], choice: Choice) -> tuple[Landscape, list[Trajecto
     for run in runs:
         path, number = find_numbered(run)
         if number is None and is_sweep(path):
-            chosen += runs_of(load_sweep(path), choice.problem)
+            try:
+                chosen += runs_of(load_sweep(path), choice.problem)
+            except ConfigError as error:
+                if error.field != "problem" or choice.problem is not None:
+                    raise
+                said = f"{error}; runs from several starts are named one by one: {run}:0 {run}:1"
+                raise ConfigError(said, field=error.field) from error
         else:
             chosen.append(load_run(run))
     return ways_of(chosen)
