@@ -22,7 +22,7 @@ NEAR_ONE = 0.9
 LEAST_SETTING = 20
 """The least width of a column that holds whole settings as text."""
 
-MOST_SPARSE = 6
+MOST_SPARSE = 8
 """The most columns of their own that parameters have which are in less than half of the settings."""
 
 Setting = Mapping[str, Any]
