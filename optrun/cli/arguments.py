@@ -93,6 +93,15 @@ AcceptChanges = Annotated[
     bool,
     typer.Option("--accept-changes", help="Continue although data or code have changed since the run began."),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="The number of processes of a sweep; by default one per core, or one for a short sweep or on a GPU.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory, and no progress.")]
 ShowOption = Annotated[
     Show,

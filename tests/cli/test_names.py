@@ -85,6 +85,12 @@ def test_list_prints_every_name_once_and_cuts_nothing_in_a_pipe(call):
             assert sentence in done.out
 
 
+def test_transforms_are_listed_with_the_key_that_takes_them(call):
+    table = json.loads(call("list", "transforms", "--json").out)["transforms"]
+    assert table["ClipNorm"].startswith("gradient: Scale")
+    assert table["Cautious"].startswith("update: Take")
+
+
 def test_a_name_goes_before_the_beginning_of_a_run(call, run):
     path = run()
     path.rename(path.with_name("adam-first"))

@@ -798,7 +798,7 @@ def test_a_sweep_that_needs_a_plugin_names_it(call, tmp_path):  # noqa: F811
     finally:
         optimizers._classes.pop("mine", None)
         optimizers._names.pop("mine", None)
-    done = call("resume", "here")
+    done = call("resume", "here", "-j", "1")
     assert done.code == 2
     assert "unknown optimizer 'Mine'" in done.err
     assert done.err.endswith("it was started with plugins: optrun resume here --plugin mine.py\n")

@@ -10,6 +10,7 @@ import typer
 from optrun.cli.arguments import (
     AcceptChanges,
     Config,
+    Jobs,
     Json,
     Junit,
     Overrides,
@@ -107,6 +108,7 @@ def resume(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Extend the run to so many epochs.")] = None,
     accept_changes: AcceptChanges = False,
+    jobs: Jobs = None,
     show: ShowOption = Show.AUTO,
     json: Json = False,
     quiet: Quiet = False,
@@ -139,6 +141,7 @@ def resume(
         with plugins_named(path, plugin or ()):
             sweep(
                 path / CONFIG,
+                jobs=jobs,
                 accept_changes=accept_changes,
                 output=path,
                 show=show,
@@ -147,6 +150,8 @@ def resume(
                 plugin=plugin,
             )
         return
+    if jobs is not None:
+        raise ConfigError("--jobs is for sweeps: a single run is one process")
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
             before = runs.load_run(path, 0)

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optrun.cli import completion
-from optrun.cli.arguments import AcceptChanges, Config, Json, Junit, Overrides, Plugins, Show, load_plugins
+from optrun.cli.arguments import (
+    AcceptChanges,
+    Config,
+    Jobs,
+    Json,
+    Junit,
+    Overrides,
+    Plugins,
+    Show,
+    load_plugins,
+)
 
 if TYPE_CHECKING:
     from optrun.api.sweeps import Sweep
@@ -23,15 +33,7 @@ if TYPE_CHECKING:
 def sweep(
     config: Config,
     overrides: Overrides = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            help="The number of processes; by default one per core, or one for a short sweep or on a GPU.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Annotated[
         str,
         typer.Option(

@@ -88,7 +88,9 @@ def _tables() -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     for registry in REGISTRIES:
         if registry not in (metrics, prediction_metrics):
-            described = {each: _first_sentence(registry.find(each)) for each in registry}
+            # Transforms of the gradient and of the update are one table.
+            kind = f"{registry.kind.partition(' ')[0]}: " if registry.kind.endswith(" transform") else ""
+            described = {each: kind + _first_sentence(registry.find(each)) for each in registry}
             tables[registry.plural] = tables.get(registry.plural, {}) | described
     return {
         **tables,
