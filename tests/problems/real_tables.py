@@ -170,6 +170,18 @@ REAL_TABLES = {
         ("of 2 features a, b (header)",),
         first=(1.123, 0.123, "yes"),
     ),
+    "three decimals of each number between commas": RealTable(
+        table({"a": lambda d, i: f"{1 + i % 9}.{123 + i}", "b": lambda d, i: f"20.{123 + i}", "y": YES_NO}),
+        ("of 2 features a, b (header)",),
+        first=(1.123, 20.123, "yes"),
+    ),
+    "three decimals of each number between semicolons": RealTable(
+        table({"a": lambda d, i: f"{1 + i % 9}.{123 + i}", "y": YES_NO}, separator=";"),
+        ("of 1 feature a",),
+        ("'a': the point of '1.123' may be a decimal sign or separate thousands",),
+        {"decimal": "."},
+        first=(1.123, "yes"),
+    ),
     "thousands": RealTable(
         table(
             {"price": lambda d, i: f'"{d.randrange(1, 9)},{d.randrange(100, 999)}"', "b": real, "y": YES_NO}

@@ -1,8 +1,9 @@
 """The decimal sign of a table, which its numbers show.
 
 The comma of 1,234 and the point of 1.234 may be decimal signs, or separate thousands. The other numbers of the table
-say which. Where they do not, the decimal sign of a training table must be set, and that of new samples is the training
-table's; a sign that separates no thousands there is refused where it may do so here.
+say which. Where they do not, the decimal sign of a training table must be set, but where commas separate the cells and
+all numbers of a column have a point. That of new samples is the training table's; a sign that separates no thousands
+there is refused where it may do so here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,12 @@ def sign_of(
             f"write such numbers as {fraction} or {digits}",
         )
     return usual, ""
+
+
+def has_bare_thousands(cells: Cells) -> bool:
+    """Whether whole numbers stand beside some with a point before three digits, as they do below and above 1.000."""
+    texts = list(_texts([cells]))
+    return any(map(str.isdecimal, texts)) and any("." in text and is_ambiguous(text) for text in texts)
 
 
 def _shown(columns: Iterable[Cells]) -> dict[Decimal, str]:

@@ -76,7 +76,7 @@ def attached(key: Key) -> RawTable | None:
     return None
 
 
-_PLAIN = ("first", "first_line", "understood", "faults", "unit", "has_names")
+_PLAIN = ("first", "first_line", "understood", "faults", "unit", "has_names", "decimal")
 
 
 def _write(file: BinaryIO, table: RawTable) -> None:

@@ -11,7 +11,7 @@ from optrun.problems.data.cells import Cells, Decimal
 from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, listed
-from optrun.problems.data.decimal_signs import sign_of, thousands_sign
+from optrun.problems.data.decimal_signs import has_bare_thousands, sign_of, thousands_sign
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
@@ -58,6 +58,8 @@ class _Reading:
             if column == target:
                 raise ConfigError(f"{option}: the column is the target", field=option)
         self.split, self.target, self.group = split, target, group
+        decimal = None if any(map(has_bare_thousands, raw.cells)) else raw.decimal
+        self._usual = layout.usual or (decimal, False)
         sign = self._sign_of(raw.cells)
         below = [each.column("", sign) for each in raw.cells]
         self.is_headed = self._is_headed(raw, below)
@@ -81,7 +83,7 @@ class _Reading:
         self.table = Table(tuple(columns), lines, raw.unit)
 
     def _sign_of(self, cells: Sequence[Cells]) -> Decimal | None:
-        usual, has_thousands = self.layout.usual or (None, False)
+        usual, has_thousands = self._usual
         shown, fault = sign_of(cells, usual, has_thousands=has_thousands)
         return self.layout.decimal or (None if fault else shown)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.cells import Cells, is_code, numbers_in, shows_point
+from optrun.problems.data.cells import Cells, Decimal, is_code, numbers_in, shows_point
 from optrun.problems.data.faults import MOST_LINES
 from optrun.problems.data.header import names_of
 from optrun.problems.data.no_table import KINDS, other_text, padded_title, titles
@@ -59,6 +59,8 @@ class RawTable:
     """What the lines are called."""
     has_names: bool = field(default=False)
     """Whether the first line surely has the names of columns."""
+    decimal: Decimal | None = None
+    """The decimal sign where numbers show none: a point between cells that commas separate."""
 
 
 def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
@@ -107,7 +109,9 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
     understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
     if separator != ",":
         understood.append(f"separated by {_named(separator)}")
-    return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults)
+    decimal: Decimal | None = "." if separator == "," and width > 1 else None
+    names = [cell.strip() for cell in first]
+    return RawTable(names, first_line, cells, lines, understood, faults, decimal=decimal)
 
 
 def _encoding(path: Path, content: bytes) -> str:
