@@ -218,3 +218,9 @@ def test_a_run_that_has_completed_goes_on_to_more_steps(small):
     assert rest("short") == rest("whole")
     refused = call("resume", "short", "--steps", "9")
     assert (refused.returncode, refused.stderr) == (2, "steps: 9 steps are not more than the run's 9\n")
+
+
+def test_a_single_run_is_resumed_without_jobs(small):
+    assert call("run", small, "-o", "mine").returncode == 0
+    done = call("resume", "mine", "-j", "2")
+    assert (done.returncode, done.stderr) == (2, "--jobs is for sweeps: a single run is one process\n")
