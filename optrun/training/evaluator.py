@@ -148,7 +148,9 @@ class Evaluator:
                 shape = f"({len(lanes)},), one value per lane"
                 what = f"returns {name} of {shape_text(values)}, not an array of shape {shape}"
                 raise contract_error(evaluate, what)
-        return {**metrics, **self._measured(problem, lanes, params, metrics)}
+        measured = self._measured(problem, lanes, params, metrics)
+        # Copied, since a plugin may return the same buffer at each evaluation.
+        return {name: values.copy() for name, values in {**metrics, **measured}.items()}
 
     def _measured(
         self,

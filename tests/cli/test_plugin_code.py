@@ -170,6 +170,43 @@ def test_what_a_problem_returns_has_one_number_for_each_lane(method, returned, c
     assert optrun.load_run("r").status == "failed"
 
 
+@pytest.mark.parametrize("writeable", [True, False])
+def test_what_a_problem_returns_may_be_the_same_buffer_each_time(writeable, monkeypatch):
+    config = {
+        "problem": "beale",
+        "optimizer": {"name": "SGD", "lr": 1e-3},
+        "steps": 9,
+        "evaluate": {"every": 2, "metrics": ["param_norm"]},
+        "average": "ema",
+        "stop": {"patience": 3},
+    }
+    expected = optrun.run(config, save=False)
+    buffers = {}
+
+    def kept(key, values):
+        buffer = buffers.setdefault(key, values.copy())
+        buffer[...] = values
+        view = buffer.view()
+        view.flags.writeable = writeable
+        return view
+
+    for method in ("loss_and_grad", "evaluate"):
+        real = getattr(Beale, method)
+
+        def again(self, *given, real=real, method=method):
+            values = real(self, *given)
+            if method == "loss_and_grad":
+                return kept(method, values)
+            return {name: kept((method, name), figure) for name, figure in values.items()}
+
+        monkeypatch.setattr(Beale, method, again)
+    found = optrun.run(config, save=False)
+    assert found.summary == expected.summary
+    for of in ("curves", "evaluations"):
+        for name, values in getattr(expected, of).items():
+            assert getattr(found, of)[name].tobytes() == values.tobytes(), name
+
+
 def test_a_real_interruption_is_none_of_the_plugins():
     with pytest.raises(KeyboardInterrupt), guarded("it"):
         signal.raise_signal(signal.SIGINT)
