@@ -1,12 +1,15 @@
 """Why a run ends, what it records, and what a row means."""
 
+import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import optrun
 from optrun.store import Status
+from optrun.training import trainer
 
 
 def run(**config):
@@ -156,7 +159,10 @@ def test_early_stopped_after_steps_without_a_better_loss(patience, said):
     assert done.reason.endswith(f" at step 0 for {said}")
 
 
-def test_timed_out():
+def test_timed_out(monkeypatch):
+    """By a clock that goes on by a millisecond whenever it is looked at."""
+    milliseconds = itertools.count()
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(milliseconds) / 1000))
     done = run(steps=10**8, stop={"time": "50ms"})
     assert done.status is Status.TIMED_OUT
     assert done.steps == done.curves["step"][-1] > 0
