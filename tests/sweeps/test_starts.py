@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -284,3 +284,90 @@ def test_a_cluster_without_workers_and_one_that_is_gone_are_told(monkeypatch):
         assert dask.Dask(SimpleNamespace(client=NoCluster(dict)), None, (), None).room == 1
     with pytest.raises(RunFailedError, match="the Dask scheduler answers no more"):
         _ = dask.Dask(SimpleNamespace(client=NoCluster(gone)), None, (), None).room
+
+
+def test_a_cluster_has_room_for_its_threads_or_its_processes_and_no_more_than_jobs():
+    def room(jobs, timeout):
+        connection = SimpleNamespace(client=NoCluster(lambda: {"a": 2, "b": 3}))
+        return dask.Dask(connection, jobs, (), timeout).room
+
+    assert (room(None, None), room(4, None), room(9, None)) == (5, 4, 5)
+    assert (room(None, 1.0), room(1, 1.0)) == (2, 1)
+
+
+class Taken(Future):
+    """A pack that is told at once when it is cancelled."""
+
+    def cancel(self):
+        return super().cancel() and not self.set_running_or_notify_cancel()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What time it is for Dask."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(dask, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_a_worker_of_ours_that_is_gone_is_replaced_and_a_pack_that_none_has_is_taken_back(clock):
+    workers = dask.Dask(SimpleNamespace(client=NoCluster(dict)), 2, (), None)
+    closed, scaled, here = [], [], {name: SimpleNamespace(name=name, processing={}) for name in "ab"}
+    workers._cluster = SimpleNamespace(
+        scheduler=SimpleNamespace(workers=here),
+        worker_spec={"a": 0, "b": 0},
+        workers={name: SimpleNamespace(close=name) for name in "ab"},
+        loop=SimpleNamespace(add_callback=closed.append),
+        scale=scaled.append,
+    )
+    pack = Taken()
+    workers._attempts[pack] = base.Attempt(7, 0.0)
+    here["a"].processing = {"a pack": 1.0}
+    assert not workers.wait(0.0)
+    del here["b"]
+    clock.now = 10.0
+    assert (list(workers.wait(0.0)), closed) == ([], [])
+    clock.now = 10.5
+    for _ in range(2):
+        assert (list(workers.wait(0.0)), closed, scaled) == ([], ["b"], [2])
+    here["a"].processing = {}
+    clock.now = 20.5
+    assert not workers.wait(0.0)
+    clock.now = 20.75
+    workers._attempts[Taken()] = base.Attempt(8, 0.0)
+    assert sorted(number for number, _ in workers.wait(0.0)) == [7, 8]
+    workers._attempts[Taken()] = base.Attempt(9, 0.0)
+    assert not workers.wait(0.0)
+    here.clear()
+    clock.now = 99.0
+    assert not workers.wait(0.0)  # it waits for a worker
+
+
+def test_that_there_has_been_no_worker_for_a_while_is_told(clock):
+    client = NoCluster(dict)
+    workers = dask.Dask(SimpleNamespace(client=client), None, (), None)
+    for now, there in ((5.0, {}), (6.0, {"a": 1}), (11.0, {})):
+        client.nthreads, clock.now = there.copy, now
+        assert workers.room == 1
+    clock.now = 11.5
+    with pytest.warns(OptrunWarning, match="no worker yet: packs wait"):
+        assert workers.room == 1
+
+
+@pytest.mark.parametrize(
+    ("timeout", "ran", "found"),
+    [
+        (4.0, 2.25, "DIED"),
+        (4.0, 2.5, "TIMED_OUT"),
+        (1.5, 0.125, "DIED"),
+        (1.5, 0.25, "TIMED_OUT"),
+        (None, 9.0, "DIED"),
+    ],
+)
+def test_a_worker_of_dask_has_ended_itself_where_the_time_of_its_pack_was_over(timeout, ran, found, clock):
+    workers = dask.Dask(SimpleNamespace(client=NoCluster(dict)), 1, (), timeout)
+    workers._note((0.0, 7))
+    clock.now = ran
+    future = Future()
+    future.set_exception(BrokenExecutor())
+    assert workers._outcome(base.Attempt(7, 1.0), future) is base.Failure[found]
