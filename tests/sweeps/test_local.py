@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -173,6 +174,20 @@ def outcome(local):
         pass
     (outcome,) = outcomes
     return outcome
+
+
+def test_no_more_processes_start_than_there_are_packs_or_jobs(work, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        processes, "_Worker", lambda *_: made.append(SimpleNamespace(is_ready=False, number=None)) or made[-1]
+    )
+    local, counts = LocalProcesses(3, (), None), []
+    for number in range(5):
+        local.submit(number, work)
+        local._hand_out()
+        counts.append(len(made))
+    assert counts == [1, 2, 3, 3, 3]
+    local._shared.close()
 
 
 def used_worker(local, work):

@@ -15,10 +15,10 @@ import pytest
 import optrun
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store
-from optrun.sweeps.workers import base
-from optrun.sweeps.workers.base import CallerExecutor
-from optrun.sweeps.workers.task import Work
+from optrun.store import Checkpoint, RunState, Status, Store
+from optrun.sweeps.workers import base, dispatch
+from optrun.sweeps.workers.base import CallerExecutor, Failure, Workers
+from optrun.sweeps.workers.task import Result, Work
 from tests.forked import python
 from tests.sweeps import poison
 from tests.sweeps.support import digest_of
@@ -293,6 +293,45 @@ def other_end(results):
 def test_a_result_that_comes_twice_and_differs_is_an_error_that_names_the_run(spoil, save):
     with pytest.raises(RunFailedError, match="run 0 came twice, with other results the second time"):
         optrun.sweep(DATA, executor=Twice(spoil), jobs=2, timeout=0.01, save=save)
+
+
+class Told(Workers):
+    """Workers of which it is told what becomes of the packs."""
+
+    room = 1
+
+    def __init__(self, *outcomes):
+        self.works, self.outcomes = [], list(outcomes)
+
+    def submit(self, number, work):
+        self.works.append(work)
+        self.number = number
+
+    def wait(self, seconds):
+        return [(self.number, self.outcomes.pop(0))]
+
+    def stop(self):
+        pass
+
+    close = stop
+
+
+def test_a_pack_has_spent_what_its_attempt_has_and_once_workers_die_it_pauses_soon(monkeypatch):
+    monkeypatch.setattr(dispatch, "LEAST_PAUSE_SECONDS", 1e6)  # so long ago no worker has died
+    config = from_mapping({"problem": "beale", "optimizer": "SGD", "steps": 9})
+    seconds = iter([3.0, 5.0, 9.0, 9.5])
+
+    def work_of(pack):
+        meta = {"step": 2, "seconds": next(seconds)}
+        return Work([config], checkpoints=[Checkpoint({}, meta)])
+
+    paused = Result(RunState(status=Status.RUNNING, steps=2), start=0, goes_on=True)
+    ended = Result(RunState(status=Status.COMPLETED, steps=9), start=2)
+    told = Told([paused], Failure.DIED, [paused], [ended])
+    given = (work_of, told, lambda: False, lambda running: None, lambda: None)
+    assert [pack for pack, _ in dispatch.Dispatch(*given).finished([[4]])] == [[4], [4], [4]]
+    assert [work.spent for work in told.works] == [0.0, 2.0, 0.0, 0.5]
+    assert [work.pause_seconds for work in told.works] == [np.inf, np.inf, 1e6, 1e6]
 
 
 def test_what_an_executor_has_not_begun_is_cancelled():
