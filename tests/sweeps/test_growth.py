@@ -24,6 +24,9 @@ BASE = {
 }
 
 
+UPWARDS = {"name": "final_loss", "goal": "maximize"}
+
+
 def sweep_of(**block):
     return BASE | {"sweep": block}
 
@@ -149,11 +152,15 @@ def test_it_is_ranked_by_another_figure_without_a_run():
     data = BASE | {"problem": {"name": "mlp", "data": "digits", "hidden": [4]}, "steps": 2}
     block = {"parameters": {"optimizer.lr": [0.01, 0.1]}}
     first = optrun.sweep(data | {"sweep": block})
+    written = (first.path / "config.yaml").read_text()
     metric = {"name": "test_accuracy", "goal": "maximize"}
     other = optrun.sweep(data | {"sweep": block | {"metric": metric}})
+    assert "test_accuracy" in (first.path / "config.yaml").read_text()
     assert (other.path, other.executed, other.metric.name) == (first.path, 0, "test_accuracy")
     best = max(run.summary["test_accuracy"] for run in other.runs)
     assert other.standings()[0].median == best
+    optrun.sweep(data | {"sweep": block})
+    assert (first.path / "config.yaml").read_text() == written
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,12 @@ def test_a_file_that_has_moved_is_the_same_data_and_another_one_is_not(rng):
             "on which depends which runs go on",
         ),
         (asked(6), asked(6, seed=1), "on which depends which runs go on"),
-        (asked(6), asked(4), "holds a sweep of 6 settings: fewer are another sweep"),
+        (asked(6, repeats=2), asked(4, repeats=2), "holds a sweep of 6 settings: fewer are another sweep"),
+        (
+            over(0.1, 0.2, 0.3, method="halving", halving={"min_steps": 2}),
+            over(0.1, 0.2, 0.3, method="halving", halving={"min_steps": 2}, metric=UPWARDS),
+            "on which depends which runs go on",
+        ),
     ],
 )
 def test_what_is_another_sweep_is_refused_and_has_another_place(before, after, said):
@@ -222,6 +234,30 @@ def test_what_is_another_sweep_is_refused_and_has_another_place(before, after, s
     assert kept == (digest_of("d"), Path("d/config.yaml").read_bytes())
     if "fewer" not in said:
         assert optrun.sweep(before).path != optrun.sweep(after).path
+
+
+def test_as_many_trials_as_a_sweep_has_grown_to_are_the_least():
+    pytest.importorskip("optuna")
+    for trials in (4, 9):
+        optrun.sweep(asked(trials), directory="d")
+    with pytest.raises(StoreError, match="holds a sweep of 9 settings"):
+        optrun.sweep(asked(6), directory="d")
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ({"plan": {"runs": "many"}}, "the plan of the sweep is damaged"),
+        ({"rung": {"promoted": [0, -1], "until": 4}}, "a decision at a rung is damaged"),
+    ],
+)
+def test_damaged_notes_of_a_sweep_are_told(events, said):
+    data = over(0.1, 0.2, 0.3, method="halving", halving={"min_steps": 2})
+    optrun.sweep(data, directory="d", limit=1)
+    with Store.open(Path("d"), write=True) as store:
+        store.commit(events=events)
+    with pytest.raises(StoreError, match=f"d: {said}"):
+        optrun.sweep(data, directory="d")
 
 
 @pytest.mark.full
