@@ -154,6 +154,19 @@ def test_figures_on_the_test_samples_are_those_of_the_run_to_the_bit(folder, pro
     assert found.figures == {name: run.summary[f"average_test_{name}"] for name in found.figures}
 
 
+def test_denormals_are_zeros_as_in_the_run(folder):
+    # After the only step each sample is 95 on its side, and its loss, e⁻⁹⁵, denormal.
+    rows = [
+        [(-1) ** (i // 4), *row[1:4], ("no", "yes")[i // 4 % 2], row[5]] for i, row in enumerate(rows_of(80))
+    ]
+    write(folder / "all.csv", rows)
+    write(folder / "test.csv", [row for row in rows if row[3] == "test"])
+    problem = {"name": "logistic_regression", "features": ["length"]}
+    run = train(problem, optimizer={"name": "SGD", "lr": 190.0}, steps=1, dtype="float32")
+    figures = run.evaluate("test.csv").figures
+    assert figures == {name: run.summary[f"test_{name}"] for name in figures}
+
+
 def test_exported_parameters_and_their_card_are_all_it_takes(folder, call):
     run = train({"name": "mlp", "hidden": [7], "activation": "tanh"}, record={"params": [0]})
     new = rows_of(20, seed=1)
