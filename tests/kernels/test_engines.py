@@ -13,7 +13,7 @@ from optrun.errors import ConfigError
 from optrun.kernels import BACKENDS, ENGINES, engine_named, threads
 from optrun.kernels.denormals import denormals
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.threads import cores, run_in_threads, share_cores, threads_per_step
+from optrun.kernels.threads import _join, cores, run_in_threads, share_cores, threads_per_step
 from optrun.optim import SGD, Adam
 from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA, NewCompiled
 from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane, stepped
@@ -202,3 +202,15 @@ def test_a_forked_process_makes_threads_of_its_own():
         run()
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_an_interruption_comes_before_what_a_thread_raises():
+    ended = []
+
+    class Interrupted:
+        def get(self):
+            ended.append(ValueError())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _join([1], ended, Interrupted())

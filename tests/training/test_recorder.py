@@ -6,6 +6,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.config.model.run import Stop
 from optrun.store import Status
+from optrun.training import recorder as recording
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
 from optrun.training.stopping import Stopping
@@ -21,7 +22,11 @@ def pack(*rates, **more):
 @pytest.mark.parametrize("start", [0.1, [0.1, 0.2]])
 @pytest.mark.parametrize("changed", [0.3, [0.3, 0.4]])
 @pytest.mark.parametrize("taken", [(), (2,), (4,), (2, 5)])
-def test_every_row_has_the_rate_of_its_step(start, changed, taken):
+@pytest.mark.parametrize("room", [recording.BYTES, 0], ids=["roomy", "tight"])
+def test_every_row_has_the_rate_of_its_step(start, changed, taken, room, monkeypatch):
+    monkeypatch.setattr(
+        recording, "BYTES", room
+    )  # rows that fill little of it are copied when they are taken
     made = pack(*(start if isinstance(start, list) else [start] * 2))
     (group,) = made.optimizer.param_groups
     recorder = Recorder(made)
@@ -106,13 +111,15 @@ def test_rows_of_many_steps_are_those_of_single_ones(dtype):
         scheduler.step()
     for recorder in (at_once, singly):
         recorder.end([3, 66], 7)
-    assert bits(at_once.rows(3)) == bits(singly.rows(3))
+    before = bits(at_once.rows(3))
+    assert before == bits(singly.rows(3))
     one, other = (recorder.take(range(100, 170)) for recorder in (at_once, singly))
     assert [*one] == [*other] == [*range(100, 170)]
     for run in one:
         assert bits(one[run]) == bits(other[run])
         assert len(one[run]["loss"]) == (8 if run in (103, 166) else 30)
         assert all(values.dtype == np.float64 for name, values in one[run].items() if name != "step")
+    assert bits(one[103]) == before
     assert not at_once.take()
 
 
