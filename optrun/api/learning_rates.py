@@ -17,6 +17,7 @@ from optrun.api.sweeps import sweep
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.goal import VALIDATION
 from optrun.config.overrides import path_of
+from optrun.config.paths import steps_of
 from optrun.config.sweep.model import Metric
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.writer import rounded
@@ -232,7 +233,7 @@ def _number_at(config: RunConfig, parameter: str | None) -> float:
     """Return the number at a path of a config, by default the learning rate, around which the rates lie."""
     path, whole = parameter or LR, config.to_dict()
     value: Any = whole
-    for step in path.split("."):
+    for step in steps_of(path):
         inside = value.get(step) if isinstance(value, dict) else None
         value = (
             value[int(step)]

@@ -28,8 +28,11 @@ def conformance(
 ) -> None:
     """Compare the optimizers with those of the libraries that are installed: torch, optax, timm, and others.
 
-    Both get the same gradients in float64, on three problems. Where they differ, the table says who follows the
-    paper, and why, and options at which they agree again show it. Exits with 1 if a difference is not explained.
+    Both get the same gradients in float64, on three problems.
+
+    Where they differ, the table says who follows the paper, and why.
+
+    Exits with 1 if a difference is not explained.
 
     Example: optrun conformance Adan ADOPT
     """
