@@ -102,7 +102,7 @@ class SampleBatches(Batches):
 def _period(seeds: list[int]) -> list[int]:
     """Return the seeds up to their first repetition if they are periodic, otherwise all of them."""
     period = len(set(seeds))
-    is_periodic = len(seeds) % period == 0 and seeds == seeds[:period] * (len(seeds) // period)
+    is_periodic = seeds == seeds[:period] * (len(seeds) // period)
     return seeds[:period] if is_periodic else seeds
 
 
