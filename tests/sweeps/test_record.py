@@ -178,7 +178,8 @@ def test_a_sweep_does_not_go_on_as_another_one(data, block, limit):
 
 
 @pytest.mark.parametrize("data", [SWEEP, HALVED], ids=["grid", "halving"])
-def test_a_sweep_of_an_older_version_is_known_by_its_runs(data):
+@pytest.mark.parametrize("oldest", [False, True])
+def test_a_sweep_of_an_older_version_is_known_by_its_runs(data, oldest):
     written(0)
     plan, groups = prepared(data)
     open_store(plan, groups, Path("runs"), Path("new")).close()
@@ -188,13 +189,16 @@ def test_a_sweep_of_an_older_version_is_known_by_its_runs(data):
     assert len(details) == len(noted.details) - 2
     runs = [(document, document["seed"]) for document in plan.documents]
     with Store.create(Path("runs"), "s", directory=Path("old"), config_yaml="", runs=runs) as store:
-        store.commit(events={"plan": details})
+        if not oldest:
+            store.commit(events={"plan": details})
     assert optrun.sweep(data, directory="old").left == 0
     assert digest_of("old") == digest_of(optrun.sweep(data, directory="new"))
     grown = changed(data, parameters=data["sweep"]["parameters"] | {"optimizer.lr": [0.1, 0.3, 0.2]})
-    if data is HALVED:
+    if data is HALVED and not oldest:
         with pytest.raises(StoreError, match="holds other runs than this sweep"):
             optrun.sweep(grown, directory="old")
+        with pytest.raises(StoreError, match="with other runs, another metric"):
+            optrun.sweep(changed(data, **OTHER_METRIC), directory="old")
 
 
 @pytest.mark.parametrize("data", [SWEEP, HALVED, ASKED], ids=["grid", "halving", "optuna"])
