@@ -114,3 +114,16 @@ def test_a_gradient_that_is_not_finite_has_torchs_effect(name, bad, rng):
     for key, tensor in tensors.items():
         bound = rules.bound(name, "float64")
         np.testing.assert_allclose(params[key][0], tensor.numpy(), rtol=bound, atol=bound, err_msg=key)
+
+
+def test_a_variance_that_rounding_makes_negative_counts_as_zero(rng):
+    params = Parameters({"x": (500,)}, arrays=Arrays(dtype="float32"))
+    optimizer = optimizers.find("RMSprop")(params, centered=True, alpha=0.5)
+    grad, below = rng.normal(size=500), 0
+    for _ in range(60):
+        params.grad[:] = grad
+        optimizer.step()
+        state = optimizer.state_dict()["state"]["x"]
+        below += int((state["square_avg"] < state["grad_avg"] ** 2).sum())
+    assert below > 0
+    assert np.isfinite(params.data).all()

@@ -17,7 +17,7 @@ from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Stepper
 from optrun.kernels.trace import trace
 from optrun.ops import norm, where
-from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer, SparseAdam
+from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, NonlinearCG, Optimizer, SparseAdam
 from optrun.registry import NonNegative, optimizers
 from optrun.schedulers import LinearLR, StepLR
 from tests.optim.samples import (
@@ -475,13 +475,35 @@ def test_lbfgs_has_one_lane_one_group_and_a_closure(rng):
         LBFGS(parameters(rng)).step()
 
 
-@pytest.mark.parametrize("forged", [{"d": np.zeros((1, 3))}, {"zz": np.zeros(1)}, {"n_iter": np.zeros(2)}])
-def test_a_forged_state_of_lbfgs_is_refused(forged, rng):
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        ({"d": np.zeros((1, 3))}, "d of a.weight"),
+        ({"zz": np.zeros(1)}, "'zz' of a.weight is unknown"),
+        ({"n_iter": np.zeros(2)}, "n_iter of a.weight"),
+        ({"n_iter": None}, "'n_iter' of a.weight is missing"),
+        ({"prev_flat_grad": None}, "'prev_flat_grad' of a.weight is missing"),
+    ],
+)
+def test_a_forged_state_of_lbfgs_is_refused(forged, said, rng):
     optimizer = stepped(LBFGS(parameters(rng)), gradients(rng, steps=2))
     saved = optimizer.state_dict()
-    saved["state"]["a.weight"] |= forged
-    with pytest.raises(StateError, match=next(iter(forged))):
+    entry = saved["state"]["a.weight"] | forged
+    saved["state"]["a.weight"] = {name: value for name, value in entry.items() if value is not None}
+    with pytest.raises(StateError, match=said):
         optimizer.load_state_dict(saved)
+
+
+def test_the_state_of_a_search_is_that_of_the_first_parameter_and_may_have_no_direction_yet():
+    params = Parameters({"x": (1,), "y": (2,)}, arrays=Arrays(dtype="float64"))
+    optimizer = LBFGS(params)
+    optimizer.step(lambda: 0.0)  # at a minimum
+    saved = optimizer.state_dict()
+    assert saved["state"] == {"x": {"step": 1, "n_iter": 0, "t": 0.0, "H_diag": 1.0}, "y": {"step": 1}}
+    used = stepped(LBFGS(params), np.ones((2, 1, 3)))
+    used.load_state_dict(saved)
+    assert used.state_dict()["state"] == saved["state"]
+    assert NonlinearCG(params).state_bytes(5) == 8 * (2 * 3 + 2)  # two vectors, two numbers
 
 
 def code_lines(cls):

@@ -269,9 +269,12 @@ def test_a_power_of_0_has_its_slope(f, p, slopes):
         ("where(x == 0, 1, sin(x) / x)", 0.0, 0.0),
         ("where(x <= 0, -x, sqrt(x) * sqrt(x) * x)", -4.0, -1.0),
         ("3 * (x**2 if x < 1 else exp(1000 * x) / x)", 0.5, 3.0),
+        ("maximum(3 * x, x + 2)", 1.0, 3.0),
+        ("minimum(3 * x, x + 2)", 1.0, 3.0),
+        ("sqrt(x) + x", 0.0, 1.0),
     ],
 )
-def test_the_branch_that_is_not_taken_has_no_part_in_the_slope(f, x, slope):
+def test_at_a_kink_the_first_one_counts_and_a_branch_that_is_not_taken_has_no_part_in_the_slope(f, x, slope):
     problem = Expression(Arrays(dtype="float64"), f=f, start={"x": x})
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(at_start(problem)[1], [slope], rtol=1e-12)
