@@ -1,6 +1,7 @@
 """What many runs leave as columns, against the same of each run by itself."""
 
 import numpy as np
+import pytest
 
 from optrun.config import from_mapping
 from optrun.store import RunState, Status
@@ -120,3 +121,14 @@ def test_a_lane_that_has_ended_is_committed_once(monkeypatch):
     assert sum(1 in runs for runs in commits) == 1
     steps = memory.evaluations(1)["step"].tolist()
     assert steps == sorted({*steps})
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_run_that_has_shared_a_pack_has_no_time_of_its_own(lanes):
+    more = {"problem": "rosenbrock", "steps": 30}
+    configs = [
+        from_mapping({**more, "optimizer": {"name": "SGD", "lr": rate}}) for rate in (1e-4, 1e2)[:lanes]
+    ]
+    memory = MemoryStore(configs)
+    Trainer(Pack(configs), memory).run()  # the first of two is alone at the end
+    assert [seconds is None for seconds in memory.seconds().values()] == [lanes > 1] * lanes
