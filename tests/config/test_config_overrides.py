@@ -155,6 +155,11 @@ def test_an_override_of_a_shared_value_changes_one_place() -> None:
     assert config.problem.options["hidden"] == [3, 4]
 
 
+def test_a_part_that_a_tuple_does_not_have_is_named() -> None:
+    with pytest.raises(ConfigErrors, match=r"optimizer\.betas\.2: optimizer\.betas is not set"):
+        parse("problem: net\noptimizer: Adam\nsteps: 1", overrides=["optimizer.betas.2=0.5"])
+
+
 def test_null_turns_off_what_the_guide_lists():
     text = (resources.files("optrun") / "guide" / "configs.md").read_text(encoding="utf-8")
     listed = text.partition("`null` turns off what can be off:")[2].partition(", each key")[0]
