@@ -36,7 +36,7 @@ class DeviceLosses:
 
     def is_full(self, t: int) -> bool:
         """Whether step t is the last before a synchronisation; these steps are the same if a run is resumed."""
-        return (t + 1) % STEPS == 0 or len(self._stored) + 1 >= STEPS
+        return (t + 1) % STEPS == 0
 
     def load(self, state: StoppingState) -> None:
         """Restore the state of `Stopping`."""
