@@ -8,7 +8,10 @@ from optrun.config import ConfigErrors, from_mapping
 from optrun.config.model.run import Stop
 from optrun.errors import ConfigError
 from optrun.store import Store
+from optrun.training.memory_store import MemoryStore
+from optrun.training.pack import Pack
 from optrun.training.stopping import Stopping
+from optrun.training.trainer import Trainer
 
 RUN = {
     "name": "x",
@@ -117,6 +120,18 @@ def test_a_lane_that_has_ended_keeps_its_best_while_its_pack_goes_on(end):
         assert stopping.improved.tolist() == [t == 0 or (end == "target" and t <= 2), True]
     # The end at which the target is reached is itself the best: nothing is restored.
     assert stopping.best_step(0, {"val_loss": ending[2]}, 2) == (0 if end == "patience" else None)
+
+
+def test_a_lane_that_is_left_of_its_pack_keeps_the_best_that_it_had_before():
+    data = {**RUN, "stop": {**RESTORE, "patience": 16}}
+    configs = [from_mapping({**data, "optimizer": {"name": "Adam", "lr": lr}}) for lr in (0.03, 0.05)]
+    memory = MemoryStore(configs)
+    Trainer(Pack(configs), memory).run()
+    left, other = (memory.state(run) for run in range(2))
+    alone = optrun.run(configs[0].to_dict(), save=False)
+    assert other.steps < left.steps
+    assert best_of(alone) < other.steps
+    assert (left.reason, left.summary) == (alone.reason, alone.summary)
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path):
