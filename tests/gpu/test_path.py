@@ -102,6 +102,10 @@ ENDS = {
     "evaluations": {"evaluate": {"every": 10}, "stop": {"divergence": 30.0}},
     "a schedule": {"scheduler": {"name": "CosineAnnealingLR", "T_max": 150}, "stop": {"patience": 30}},
     "plateau": {"scheduler": {"name": "ReduceLROnPlateau", "patience": 3}, "stop": {"target": 1.0}},
+    "after lanes are fewer": {
+        "scheduler": {"name": "MultiStepLR", "milestones": [120], "gamma": 30.0},
+        "stop": {"divergence": {"factor": 100.0}},
+    },
 }
 
 
