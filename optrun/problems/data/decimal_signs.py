@@ -6,6 +6,7 @@ all numbers of a column have a point. That of new samples is the training table'
 there is refused where it may do so here.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -60,7 +61,9 @@ def sign_of(
     )
     if (usual is None or not has_thousands) and (text := next(unclear, "")):
         sign = "comma" if "," in text else "point"
-        digits, fraction = text.replace(",", "").replace(".", ""), text.replace(",", ".")
+        digits = text.replace(",", "").replace(".", "")
+        # Three digits behind a sign that is not the usual one remain unclear: a fourth tells.
+        fraction = re.sub("[.,]", usual, text) if usual else f"{text.replace(',', '.')}0"
         return (
             usual,
             f"the {sign} of {text!r} may be a decimal sign or separate thousands, which no number in training does: "
