@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from optrun.checks.messages import shown
 from optrun.checks.scalars import with_point
 from optrun.config.extends import EXTENDS
-from optrun.config.model.options import METRIC, SCHEDULES, SWEEP
+from optrun.config.model.options import METRIC, NOTHING, SCHEDULES, SWEEP
 from optrun.config.paths import steps_of
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
@@ -153,6 +153,8 @@ def _set(node: YamlNode, steps: Sequence[str], value: YamlNode, place: Place, pa
         children = node.value
     elif node.value is None and not step.isdecimal():
         children = {}
+    elif node.value == NOTHING and steps_of(path)[: -len(steps)] == ["record"]:
+        children = {"every": YamlNode(None, node.place, node.key)}
     elif isinstance(node.value, str) and _may_be_a_name(steps_of(path)[: -len(steps)]):
         children = {"name": node}
     else:

@@ -115,8 +115,9 @@ def _jobs_for(helpers: int) -> SimpleQueue[Callable[[], None]]:
     if len(_helpers) < helpers:
         with _lock:
             for _ in range(len(_helpers), helpers):
-                _helpers.append(threading.Thread(target=_serve, args=[_jobs], name="optrun", daemon=True))
-                _helpers[-1].start()
+                helper = threading.Thread(target=_serve, args=[_jobs], name="optrun", daemon=True)
+                helper.start()
+                _helpers.append(helper)
     return _jobs
 
 

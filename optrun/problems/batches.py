@@ -41,7 +41,8 @@ def phases_of(samples: int, batch_size: int, milestones: Sequence[int] = (), gam
     phases = [Phase(0, 0, range(0, samples, batch_size))]
     for epoch in milestones:
         batch_size = min(batch_size * gamma, samples)
-        phases.append(Phase(epoch, phases[-1].steps_before(epoch), range(0, samples, batch_size)))
+        if (starts := range(0, samples, batch_size)) != phases[-1].starts:
+            phases.append(Phase(epoch, phases[-1].steps_before(epoch), starts))
     return phases
 
 

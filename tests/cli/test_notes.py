@@ -48,8 +48,8 @@ def test_it_is_said_before_anything_runs(arguments, config, call):  # noqa: F811
 
 
 def test_folds_that_are_swept_are_told_to_be_ranked_alone(config, call):  # noqa: F811
-    changes = ["scheduler=null", "problem.folds=2", "optimizer.lr=0.1,0.2", "--dry-run"]
-    said = "the settings of each fold are ranked alone: problem.fold=seed seed=0,1 ranks them over all folds"
+    changes = ["scheduler=null", "problem.folds=3", "optimizer.lr=0.1,0.2", "--dry-run"]
+    said = "each fold are ranked alone: problem.fold=seed seed=0,1,2 ranks them over all folds"
     assert said in call("sweep", config, "problem.fold=0,1", *changes).err
     assert "ranked alone" not in call("sweep", config, "problem.fold=seed", "seed=0,1", *changes).err
 

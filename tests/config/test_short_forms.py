@@ -42,5 +42,11 @@ def test_options_of_what_is_written_as_its_name_alone(path):
     assert [at(config.to_dict()) for config in swept.configs] == [0.125, 0.25]
 
 
+def test_nothing_recorded_is_a_mapping_where_a_part_of_it_is_given():
+    one = {**SHORT, "record": "none"}
+    assert from_mapping(one, ["record.every=2"]).record.every == 2
+    assert from_mapping(one, ["record.metrics=[grad_norm]"]).record.every is None
+
+
 def test_the_schedule_of_a_transform_s_option_is_turned_off_by_its_path():
     assert not from_mapping(SHORT, ["schedules.gradient.0.max_norm=null"]).schedules

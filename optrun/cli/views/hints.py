@@ -88,8 +88,9 @@ def note_ranking(plan: "Plan") -> None:
         ranked = f"{' and '.join(several)} is swept, and its values are ranked like settings"
         print(f"note: {ranked}: {REPEAT_SEEDS}", file=sys.stderr)
 
-    if FOLD in plan.settings[0] and len(folds := {str(each.get(FOLD)) for each in plan.settings}) > 1:
-        over_all = f"{FOLD}=seed seed={','.join(map(str, range(len(folds))))} ranks them over all folds"
+    if FOLD in plan.settings[0] and len({str(each.get(FOLD)) for each in plan.settings}) > 1:
+        folds = plan.configs[0].problem.options["folds"]
+        over_all = f"{FOLD}=seed seed={','.join(map(str, range(folds)))} ranks them over all folds"
         print(
             f"note: {FOLD} is swept, and the settings of each fold are ranked alone: {over_all}",
             file=sys.stderr,

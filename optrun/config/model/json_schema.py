@@ -17,9 +17,8 @@ from pydantic_core import core_schema
 from optrun.checks.types import MEMBER
 from optrun.config.model.components import NESTED, TRANSFORMS_OF_GROUPS, Named, Schedules, schema_key
 from optrun.config.model.expect import FIGURES, Bounds
-from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
+from optrun.config.model.options import GROUPS, NOTHING, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import (
-    NOTHING,
     Checkpointing,
     Divergence,
     Evaluate,

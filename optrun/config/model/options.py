@@ -31,6 +31,8 @@ GROUPS = "param_groups"
 SCHEDULES = "schedules"
 SWEEP = "sweep"
 MAP = "map"
+NOTHING = "none"
+"""In place of what is recorded: no more than the first step."""
 METRIC = [SWEEP, "metric"]
 """The steps to the metric of a sweep, which may be its name alone."""
 

@@ -22,7 +22,15 @@ from optrun.config.goal import Goal, goal_of, usual_goal
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
-from optrun.config.model.options import GROUPS, SCHEDULES, Section, floats_of, options_within, unschedulable
+from optrun.config.model.options import (
+    GROUPS,
+    NOTHING,
+    SCHEDULES,
+    Section,
+    floats_of,
+    options_within,
+    unschedulable,
+)
 from optrun.config.model.seeds import Seed, Seeds
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
@@ -41,9 +49,6 @@ Count = Annotated[int, Ge(1), INTEGRAL]
 
 MOST_KEPT = 10_000
 """At most so many steps whose parameters are kept."""
-
-NOTHING = "none"
-"""In place of what is recorded: no more than the first step."""
 
 
 def _always_recorded(metrics: list[str]) -> list[str]:
