@@ -11,15 +11,15 @@ from optrun.config.model.components import Component
 from optrun.errors import counted
 from optrun.intervals import INTERVAL
 from optrun.registry import DECAY, TRANSFORMS, Option, Registry, optimizers, schedulers
-from optrun.training.build import scheduled_steps
+from optrun.training.build import CHECKED, scheduled_steps
 from optrun.training.pack import Pack
 from optrun.training.schedule_paths import schedules_by_path
 from optrun.training.stacking import built
 
 WEIGHT_DECAY = "weight_decay"
 
-COMPARED_STEPS = 1 << 9
-"""At most so many steps of two schedules are compared."""
+SAMPLED_STEPS = 1 << 9
+"""At so many steps most of what differs is seen to."""
 
 
 def idle_parts(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _beside_momentum(pack: Pack, config: RunConfig, varied: Collection[str], wra
             continue
         rates = [
             np.ravel(value)[0]
-            for value in scheduler.values_at(scheduled_steps(pack.steps, COMPARED_STEPS))[0][2]
+            for value in scheduler.values_at(scheduled_steps(pack.steps, SAMPLED_STEPS))[0][2]
         ]
         if rates[-1] < max(rates):
             kind = type(scheduler).__name__
@@ -106,10 +106,12 @@ def idle_rule(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterato
 
 def idle_schedule_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
     """Yield options of schedules without which their values are the same in all steps of the run."""
-    steps = scheduled_steps(pack.steps, COMPARED_STEPS)
+    if pack.steps > CHECKED:
+        return  # all steps are too many to compare, and a sample may miss the few in which an option counts
+    compared = [scheduled_steps(pack.steps, SAMPLED_STEPS), scheduled_steps(pack.steps)]
     for path, chosen in schedules_by_path(config).items():
         options: Mapping[str, Option] = schedulers.find(chosen.name).options()
-        if any(each.startswith(f"{path}.") for each in varied) or (given := _values(chosen, steps)) is None:
+        if any(each.startswith(f"{path}.") for each in varied):
             continue
         for name, value in chosen.options.items():
             default = options[name].default
@@ -117,9 +119,14 @@ def idle_schedule_options(pack: Pack, config: RunConfig, varied: Collection[str]
             if not is_number or options[name].required or value == default:
                 continue
             without = chosen.model_copy(update={"options": {**chosen.options, name: default}})
-            others = _values(without, steps)
-            if others is not None and all(map(np.array_equal, given, others)):
+            if all(_are_equal(chosen, without, steps) for steps in compared):
                 yield f"{path}.{name} has no effect on {chosen.name} with its other options"
+
+
+def _are_equal(one: Component, other: Component, steps: Array) -> bool:
+    """Whether two schedules are known to have the same values at the steps."""
+    given, others = _values(one, steps), _values(other, steps)
+    return given is not None and others is not None and all(map(np.array_equal, given, others))
 
 
 def _values(chosen: Component, steps: Array) -> Sequence[Array] | None:

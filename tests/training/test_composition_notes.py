@@ -88,6 +88,19 @@ def test_options_of_a_schedule(options, idle):
     assert np.array_equal(*rates) == (bool(idle) or options == {"interval": "step"})
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"name": "LinearLR", "start_factor": 0.25, "total_iters": 4},
+        {"name": "ConstantLR", "total_iters": 4},
+        {"name": "PolynomialLR", "total_iters": 4, "power": 2},
+    ],
+)
+def test_options_of_a_schedule_that_count_in_a_few_steps_of_many_only(schedule):
+    config = {**BASE, "steps": 100_000, "optimizer": "SGD", "scheduler": schedule}
+    assert not [each for each in ineffective_options(Pack([from_mapping(config)])) if "no effect" in each]
+
+
 def test_a_rate_that_decays_beside_an_average_that_replaces_it():
     said = "WSD lets the learning rate decay: ScheduleFree averages instead, beside a warm-up at most"
     assert said in notes({"wrap": ["ScheduleFree"]}, WSD)
