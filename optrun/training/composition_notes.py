@@ -54,7 +54,7 @@ def _beside_momentum(pack: Pack, config: RunConfig, varied: Collection[str], wra
     """Yield the rule's momentum, and a decaying rate, beside a wrapper that has both of its own."""
     for name in ("momentum", "beta1"):
         value = config.optimizer.options.get(name)
-        if value and f"optimizer.{name}" not in varied:
+        if isinstance(value, float) and value and f"optimizer.{name}" not in varied:
             yield f"optimizer.{name}: {wrapper} has a momentum of its own, beside which {name} is 0, not {value:g}"
     for scheduler in pack.schedulers:
         if scheduler.hyperparameter != "lr" or not scheduler.is_known_ahead or scheduler.has_feedback:

@@ -1,12 +1,17 @@
 """Parts of an optimizer and options of schedules without effect are pointed out, and others are not."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
 import optrun
 from optrun.config import from_mapping
+from optrun.optim.optimizer import Optimizer
+from optrun.registry import optimizers
 from optrun.training.config_notes import ineffective_options
 from optrun.training.pack import Pack
+from tests.registries import restore_after
 
 BASE = {"problem": {"name": "mlp", "data": "iris", "hidden": [4]}, "steps": 5}
 WSD = {"name": "WSD", "stable_steps": 2, "decay_steps": 3}
@@ -52,6 +57,19 @@ def notes(optimizer, scheduler=None, varied=()):
 )
 def test_parts_of_an_optimizer(optimizer, expected):
     assert notes(optimizer) == ([] if expected is None else [f"optimizer.{expected}"])
+
+
+def test_a_momentum_that_is_a_word(monkeypatch):
+    restore_after(monkeypatch, optimizers)
+
+    class Worded(Optimizer):
+        """θ ← θ - lr g"""
+
+        @staticmethod
+        def update(p, g, t, /, *, lr: float = 0.1, momentum: Literal["heavy", "none"] = "heavy"):
+            p -= lr * g
+
+    assert notes({"name": "Worded", "wrap": ["ScheduleFree"]}) == []
 
 
 def test_a_rule_that_updates_nothing():
