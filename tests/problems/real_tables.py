@@ -334,10 +334,22 @@ REAL_TABLES = {
         ("line 2: UTF-8 in this line, and another encoding in others: save it in one",),
     ),
     "numbers with letters as their unit": RealTable(
-        table({"kg": lambda d, i: f"{50 + i % 40}kg", "dose": among("5mg", "10mg"), "y": YES_NO}),
-        ("of 1 column dose (2 categories)",),
-        ("'kg' holds numbers with a unit, such as '50kg' (line 2)",),
-        {"drop": ["kg"]},
+        table(
+            {
+                "kg": lambda d, i: f"{50 + i % 40}kg",
+                "use": lambda d, i: f"{4 + i % 20 / 10} kmpl",
+                "dose": among("5mg", "10mg"),
+                "room": lambda d, i: f"{1 + i % 12}A",
+                "y": YES_NO,
+            }
+        ),
+        ("dose (2 categories), room (12 categories)",),
+        (
+            "2 faults",
+            "'kg' holds numbers with a unit, such as '50kg' (line 2)",
+            "'use' holds numbers with a unit, such as '4.0 kmpl' (line 2)",
+        ),
+        {"drop": ["kg", "use"]},
     ),
     "a blank in quotes in a single column": RealTable(
         table({"y": whole}).replace(b"\n67\n", b'\n""\n'), (), ("d.csv' has 59 samples of 0 features",)

@@ -37,6 +37,10 @@ _DATE = re.compile(
 
 _UNIT = re.compile(r"[-+]?([$€£¥]\s?[-+]?[\d.,]+|[\d.,]+\s?[%€$£¥])\Z")
 _LETTERS = re.compile(r"[-+]?\d([\d.,]*\d)?\s?([^\s\d.,+-]\S{0,5})\Z")
+_KNOWN_UNIT = re.compile(
+    r"[ghklmst°KL]\Z|(?i:[mck][gml]|lbs?|oz|in|inch|ft|yd|mi|ms|sec|min|hrs?|hours|days?|weeks|months|yrs?|years"
+    r"|[kmgt]b|[kmg]?hz|k[wv]|b?hp|cc|km/h|mph|°[cf]|usd|eur|gbp)\Z"
+)
 
 
 def feature_faults(
@@ -246,10 +250,15 @@ def _has_unit(word: str) -> bool:
 
 
 def _have_one_unit(words: Sequence[str], counts: Array) -> bool:
-    """Whether most cells are numbers with the same letters behind, more of them than a few doses or sizes."""
-    units = [found[2] if (found := _LETTERS.match(word)) else "" for word in words]
+    """Whether most cells are numbers with the same unit behind, more of them than a few doses or sizes."""
+    found = [_LETTERS.match(word) for word in words]
+    units = [each[2] if each else "" for each in found]
+    # Other letters behind whole numbers may be those of codes, such as 1A, or of ranks, such as 5th.
+    possible = {
+        each[2] for each in found if each and (_KNOWN_UNIT.match(each[2]) or {*",."} & {*(each[1] or "")})
+    }
     return len(words) > FEW and any(
-        share(counts, (each == unit for each in units)) > 0.8 for unit in {*units} - {""}
+        share(counts, (each == unit for each in units)) > 0.8 for unit in possible
     )
 
 
