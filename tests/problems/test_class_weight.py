@@ -1,5 +1,7 @@
 """Weights of classes: those of scikit-learn, in the loss and in its gradient."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -111,11 +113,24 @@ def test_wrong_weights(cls, options, message):
         cls(Arrays(), **options)
 
 
-def test_a_class_that_is_true_is_named_as_yaml_writes_it(tmp_path):
-    (tmp_path / "d.csv").write_text("x,y\n" + "1.5,True\n2.5,False\n" * 9)
-    for word in ("true", "True"):
-        made = MLP(Arrays(), data=f"{tmp_path}/d.csv", class_weight={word: 5.0})
-        assert made.inferred.endswith(", class weights 1, 5")
+@pytest.mark.parametrize(
+    ("classes", "weights", "said"),
+    [
+        ("True False", {"true": 5.0}, [1, 5]),
+        ("True False", {"True": 5.0}, [1, 5]),
+        ("TRUE FALSE", {"TRUE": 5.0}, [1, 5]),
+        ("True False", {"true": 3.0, "True": 5.0}, "the class 'True' has two weights"),
+        ("Setosa Virginica", {"setosa": 3.0}, "no class 'setosa'. Did you mean 'Setosa'?"),
+    ],
+)
+def test_a_class_is_named_as_the_table_has_it_but_for_true_and_false(tmp_path, classes, weights, said):
+    (tmp_path / "d.csv").write_text("x,y\n" + "1.5,{}\n2.5,{}\n".format(*classes.split()) * 9)
+    if isinstance(said, list):
+        made = MLP(Arrays(), data=f"{tmp_path}/d.csv", class_weight=weights)
+        assert made.inferred.endswith(f", class weights {', '.join(map(str, said))}")
+    else:
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            MLP(Arrays(), data=f"{tmp_path}/d.csv", class_weight=weights)
 
 
 def test_weights_are_part_of_a_config():

@@ -175,7 +175,7 @@ class Cells:
             is_whole = all(type(value) is int for value in parsed if value is not None)
             return DataColumn(name, numbers, is_whole=is_whole)
         are_booleans = all(text.lower() in ("true", "false") for text in texts if text not in MISSING)
-        return self._of_words(name, [_capital(text) for text in texts] if are_booleans else texts)
+        return self._of_words(name, [capital(text) for text in texts] if are_booleans else texts)
 
     def read_as(self, kind: Kind, name: str, decimal: Decimal | None) -> DataColumn:
         """Return the column that the cells are where they are read as those of another table, which tells the kind.
@@ -187,7 +187,7 @@ class Cells:
             return column if kind == "numbers" else column.as_words()
         texts = [text.strip() for text in self.texts]
         if kind == "booleans":
-            texts = [_capital(text) for text in texts]
+            texts = [capital(text) for text in texts]
         if kind == "numbers":
             parsed = [None if text in MISSING else _number(text, decimal) for text in texts]
             if all(
@@ -209,7 +209,7 @@ class Cells:
         return DataColumn(name, places[self.codes] if len(places) else self.codes, tuple(known))
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     """Return a boolean as Python writes it, and any other text as it is."""
     return text.capitalize() if text.lower() in ("true", "false") else text
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
+from optrun.problems.data.cells import capital
 from optrun.problems.data.dataset import listed
 
 
@@ -16,7 +17,7 @@ def class_weights(
     """Return the weight of each class, of which ``codes [n]`` are those of the training samples.
 
     ``balanced`` is n / (classes · n of the class). Otherwise a class that is not named has the weight 1. Raises
-    ConfigError if a name is of no class.
+    ConfigError if a name is of no class, or two are of one.
     """
     if chosen == "balanced":
         counts = np.bincount(codes, minlength=len(names))
@@ -24,11 +25,12 @@ def class_weights(
         return weights
     weights_of: dict[str, float] = {}
     for name, weight in chosen.items():
-        own = (
-            name if name in names else name.capitalize()
-        )  # YAML's true and false are the classes True and False
+        # A table's TRUE and true are the class True, so that either may be written here.
+        own = name if name in names else capital(name)
         if own not in names:
             known = did_you_mean(name, names) or f" There are {listed(names)}"
             raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
+        if own in weights_of:
+            raise ConfigError(f"class_weight: the class {own!r} has two weights", field="class_weight")
         weights_of[own] = weight
     return [weights_of.get(name, 1.0) for name in names]
