@@ -24,6 +24,10 @@ SAMPLED_STEPS = 1 << 9
 
 def idle_parts(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
     """Yield transforms and wrappers that change nothing in this run, or that make others superfluous."""
+    groups = range(len(config.optimizer.param_groups))
+    holders = ["optimizer", *(f"optimizer.param_groups.{i}" for i in groups)]
+    scheduled = {name for each in pack.schedulers for _, name, _ in each.values_at(np.arange(1))}
+    varied = {*varied, *(f"{holder}.{name}" for holder in holders for name in scheduled)}
     for place, known, chosen in _composed(config):
         cls = known.find(chosen.name)
         options: Mapping[str, Option] = cls.options()

@@ -16,6 +16,8 @@ from tests.registries import restore_after
 BASE = {"problem": {"name": "mlp", "data": "iris", "hidden": [4]}, "steps": 5}
 WSD = {"name": "WSD", "stable_steps": 2, "decay_steps": 3}
 
+CYCLE = {"name": "CyclicLR", "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 2, "cycle_momentum": False}
+
 
 def notes(optimizer, scheduler=None, varied=()):
     config = {**BASE, "optimizer": {"name": "SGD", "lr": 0.01, **optimizer}, "scheduler": scheduler}
@@ -70,6 +72,21 @@ def test_a_momentum_that_is_a_word(monkeypatch):
             p -= lr * g
 
     assert notes({"name": "Worded", "wrap": ["ScheduleFree"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedules"),
+    [
+        ({"wrap": [{"name": "SAM", "rho": 0}]}, {"schedules": {"wrap.0.rho": CYCLE}}),
+        ({"wrap": [{"name": "Lookahead", "alpha": 0}]}, {"schedules": {"wrap.0.alpha": CYCLE}}),
+        ({"momentum": 0.9, "wrap": ["ScheduleFree"]}, {"schedules": {"momentum": CYCLE}}),
+        ({"momentum": 0.9, "wrap": ["ScheduleFree"]}, {"scheduler": {**CYCLE, "cycle_momentum": True}}),
+    ],
+)
+def test_a_value_that_a_schedule_replaces_is_not_spoken_of(optimizer, schedules):
+    config = {**BASE, "optimizer": {"name": "SGD", **optimizer}, **schedules}
+    said = ineffective_options(Pack([from_mapping(config)]))
+    assert not [each for each in said if " is 0" in each]
 
 
 def test_a_rule_that_updates_nothing():
