@@ -98,6 +98,13 @@ def test_overrides_of_a_named_block_are_its_optimizer_s_too():
     assert (found["AdamW"]["beta1"], found["Prodigy"]["beta1"]) == (0.7, 0.9)
 
 
+def test_an_option_that_overrides_vary_is_shared():
+    overrides = ["optimizer.eps=1e-7,1e-5"]
+    own = {"name": "AdamW", "eps": 0.25}
+    plan = expand(swept(optimizer=own, optimizers=["Prodigy"], trials=8, overrides=overrides))
+    assert {setting["optimizer.eps"] for setting in plan.settings} == {1e-7, 1e-5}
+
+
 def test_a_block_without_a_name_and_what_varies_for_all_are_shared():
     for optimizer, block in (
         ({"weight_decay": 0.125}, {}),

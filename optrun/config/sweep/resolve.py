@@ -11,7 +11,7 @@ from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.extends import extended
 from optrun.config.model.options import MAP, SWEEP
-from optrun.config.overrides import given_twice, named, override, placed
+from optrun.config.overrides import given_twice, named, override, path_of, placed
 from optrun.config.resolve import Resolved, without
 from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.expect import EXPECT, SweepExpectation, split
@@ -157,7 +157,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
             wrong = [each for each in _issues_of(replace(document, root=base), SWEEP) if each not in issues]
             raise ConfigErrors([*issues, *wrong] or [Issue.at(place, path, NOTHING)])
         node = YamlNode.mapping({}, root.place)
-    node, rest, wrong = with_optimizers(node, base, axes.keys())
+    node, rest, wrong = with_optimizers(node, base, [path_of(text) for text in axes])
     issues += wrong
     node, base = on_top(zip_listed(node), overrides, axes, base), rest
     order = [*document.order, *map(named, overrides)]
