@@ -90,14 +90,14 @@ class OptrunWarning(RuntimeWarning):
     """A problem that does not stop optrun; shown once."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+SIMILAR = 0.6
+"""The least ratio of similar words."""
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known word, or an empty string if none is close."""
-    near = nearest(word, known)
+    near = nearest(word, known, cutoff=cutoff)
     return "" if near is None else f" Did you mean {near!r}?"
-
-
-SIMILAR = 0.61
-"""The least ratio of similar words; of nope and income it is 0.6."""
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str | None:

@@ -306,6 +306,11 @@ LONG = among(*(str(9_007_199_254_740_993 * 1000 + i) for i in range(3)))
             {"drop": ["outcome"]},
             "drop: column 'outcome' of 'd.csv' is no feature. Those that may be chosen are",
         ),
+        (
+            {"income": real, "y": YES_NO},
+            {"drop": ["nope"]},
+            "drop: no column 'nope' in 'd.csv'. Those that may be chosen are income",
+        ),
         (PLAIN, {"drop": [9]}, "drop: 'd.csv' has 3 columns, so none has the index 9"),
         (PLAIN, {"features": [-4]}, "features: 'd.csv' has 3 columns, so none has the index -4"),
         (

@@ -9,6 +9,10 @@ from optrun.problems.data.cells import is_number
 from optrun.problems.data.dataset import name_text
 from optrun.problems.data.layout import Layout
 
+_SIMILAR = (
+    2 / 3
+)  # a file's names are any words, some of which have much in common by chance, as income and nope do
+
 
 @dataclass(frozen=True)
 class ColumnFinder:
@@ -39,7 +43,7 @@ class ColumnFinder:
                 known += f"; {wanted!r} is there {names.count(wanted)} times: give its number, from 0" * (
                     wanted in names
                 )
-                hint = "" if wanted in names else did_you_mean(wanted, names)
+                hint = "" if wanted in names else did_you_mean(wanted, names, cutoff=_SIMILAR)
                 known += f".{hint}" if hint else ""
                 raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
             return names.index(wanted)
@@ -77,7 +81,7 @@ class ColumnFinder:
             first, *others = absent
             possible = [names[i] for i in among]
             is_there = isinstance(first, int) or first in names or first in own
-            hint = "" if is_there or others else did_you_mean(str(first), possible)
+            hint = "" if is_there or others else did_you_mean(str(first), possible, cutoff=_SIMILAR)
             known = hint or f" Those that may be chosen are {', '.join(map(name_text, possible))}"
             said = (
                 f"column {first!r} of {self.file!r} is no feature"
