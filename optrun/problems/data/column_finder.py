@@ -9,9 +9,8 @@ from optrun.problems.data.cells import is_number
 from optrun.problems.data.dataset import name_text
 from optrun.problems.data.layout import Layout
 
-_SIMILAR = (
-    2 / 3
-)  # a file's names are any words, some of which have much in common by chance, as income and nope do
+_SIMILAR = 2 / 3
+"""A file's names are any words, some of which are alike by chance, as income and nope are."""
 
 
 @dataclass(frozen=True)
