@@ -333,6 +333,11 @@ REAL_TABLES = {
         (),
         ("line 2: UTF-8 in this line, and another encoding in others: save it in one",),
     ),
+    "a quote behind a letter that begins others in UTF-8": RealTable(
+        table({"time": among("«MANHÃ»", "«NOITE»"), "y": YES_NO}, encoding="cp1252"),
+        ("time (2 categories)", "encoding cp1252"),
+        first=("«MANHÃ»", "yes"),
+    ),
     "numbers with letters as their unit": RealTable(
         table(
             {

@@ -137,12 +137,17 @@ def _encoding(path: Path, content: bytes) -> str:
 
 
 def _line_of_utf8(content: bytes) -> int:
-    """Return the number of the first line that has a letter such as ö in UTF-8; 0 without one.
+    """Return the number of the first line in UTF-8 that has a letter such as ö; 0 without one.
 
-    In the encoding of Windows its bytes are Ã and a sign such as ¶, which no word has.
+    In the encoding of Windows its bytes are Ã and a sign such as ¶. A word that ends in Ã may stand in quotes, as in
+    «MANHÃ», but a line with both is no UTF-8.
     """
-    found = re.search(b"\xc3[\x80-\xbf]", content)
-    return content.count(b"\n", 0, found.start()) + 1 if found else 0
+    for number, line in enumerate(content.splitlines(), 1):
+        if re.search(b"\xc3[\x80-\xbf]", line):
+            with suppress(UnicodeDecodeError):
+                line.decode()
+                return number
+    return 0
 
 
 def _head(content: bytes, encoding: str) -> tuple[list[str], int, str]:
