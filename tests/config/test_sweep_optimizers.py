@@ -98,6 +98,23 @@ def test_overrides_of_a_named_block_are_its_optimizer_s_too():
     assert (found["AdamW"]["beta1"], found["Prodigy"]["beta1"]) == (0.7, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("override", "fixed", "drawn"),
+    [
+        ("optimizer.betas=[0.5,0.25]", [("AdamW", "beta1", 0.5), ("AdamW", "beta2", 0.25)], "lr"),
+        ("optimizer={name: AdamW, betas: [0.5, 0.25]}", [("AdamW", "beta2", 0.25)], "lr"),
+        ("optimizer={name: adamw, lr: 0.125}", [("AdamW", "lr", 0.125), ("SGD", "lr", None)], "beta1"),
+        ("optimizer={lr: 0.125}", [("AdamW", "lr", 0.125), ("SGD", "lr", 0.125)], "beta1"),
+    ],
+)
+def test_overrides_of_tuples_and_of_the_block_fix_what_is_drawn(override, fixed, drawn):
+    own = {"name": "AdamW"}
+    plan = expand(swept(optimizer=own, optimizers=["AdamW", "SGD"], trials=6, overrides=[override]))
+    for name, option, value in [*fixed, ("AdamW", drawn, None)]:
+        found = {of.optimizer.options[option] for of in plan.configs if of.optimizer.name == name}
+        assert found == {value} if value is not None else len(found) == 3
+
+
 def test_an_option_that_overrides_vary_is_shared():
     overrides = ["optimizer.eps=1e-7,1e-5"]
     own = {"name": "AdamW", "eps": 0.25}

@@ -1,16 +1,19 @@
 """Overrides of a sweep: `optimizer.lr=1e-3,1e-2` sweeps over values, a single value fixes what is swept."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from optrun.checks.scalars import with_point
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import lost, named, path_of
 from optrun.config.paths import steps_of
 from optrun.config.sweep.axes import DRAWN, SPACED, as_written
+from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Path, YamlNode
+from optrun.errors import fold
+from optrun.registry import SECTIONS
 
 _WITHIN = f"{SWEEP}.parameters."
 _RANGE = re.compile(r"\{range: \[(\d{1,9}), *(\d{1,9})\]\}")
@@ -91,7 +94,8 @@ def on_top(
 ) -> YamlNode:
     """Return the sweep with what overrides sweep over, `axes`, and with swept parameters that they set to one value.
 
-    Where spaces sweep a parameter, they do so over what an override says.
+    One that they set to a tuple or a section is set part by part. Where spaces sweep a parameter, they do so over what
+    an override says.
     """
     for text in overrides:
         before, node = node, _with_override(node, text, axes, base)
@@ -117,6 +121,33 @@ def _with_override(node: YamlNode, text: str, axes: Mapping[str, YamlNode], base
     values = axes.get(text) or YamlNode.sequence([value], place, place)
     for within in _where(path, holders, adds=text in axes):
         node = _with(node, (*within, "parameters", path), values, place)
+    return node if text in axes else _with_parts(node, path, value, base, {path, *map(path_of, axes)})
+
+
+def _with_parts(
+    node: YamlNode, path: str, value: YamlNode, base: YamlNode, others: Container[str]
+) -> YamlNode:
+    """Return the sweep with a value for each parameter that is an option of a section, or a part of a tuple.
+
+    Options of a section with a name are for the spaces of that name. ``others`` are paths to leave as they are.
+    """
+    section, *rest = steps_of(path)
+    if section not in SECTIONS or len(rest) > 1:
+        return node
+    options = YamlNode.mapping({rest[0]: value}, value.place) if rest else value
+    name = None if rest else value.child("name")
+    for within, holder in _holders(node):
+        swept = parameters.children if (parameters := holder.child("parameters")) else {}
+        names = names_of.items if (names_of := swept.get(f"{section}.name")) else []
+        only = names[0] if len(names) == 1 else None
+        if name is not None and (only is None or fold(str(name.value)) != fold(str(only.value))):
+            continue
+        tuples = tuples_named(section, only, base.child(section))
+        parts = below(options, [part for each in tuples.values() for part in each], tuples).children
+        for key, part in parts.items():
+            if (inner := f"{section}.{key}") in swept and inner not in others:
+                listed = YamlNode.sequence([part], part.place, part.key)
+                node = _with(node, (*within, "parameters", inner), listed, part.place)
     return node
 
 
