@@ -108,9 +108,13 @@ def test_all_that_is_wrong_with_new_rows_is_named_at_once():
     )
 
 
-def test_the_median_of_the_largest_numbers_is_finite():
-    column = DataColumn("a", np.array([1.5e308, np.nan, 1.7e308]))
-    assert Number.fit(column, "median").fill == 1.6e308
+@pytest.mark.parametrize(
+    ("low", "high", "median"),
+    [(1.5e308, 1.7e308, 1.6e308), (5e-324, 5e-324, 5e-324), (-1e308, 1.5e308, 2.5e307)],
+)
+def test_the_median_is_exact_among_the_largest_and_the_least_numbers(low, high, median):
+    column = DataColumn("a", np.array([low, np.nan, high]))
+    assert Number.fit(column, "median").fill == median
 
 
 def test_a_column_without_values_in_training_is_refused():

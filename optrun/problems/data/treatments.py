@@ -1,5 +1,6 @@
 """How a column becomes features: a number with a value for missing cells, or one feature for each category."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -51,8 +52,11 @@ class Number(_FillsIn):
             distinct, counts = np.unique(present, return_counts=True)
             return cls(column.name, float(distinct[counts.argmax()]))
         is_indicated = missing == "indicator" and bool(column.missing.any())
-        # The sum of the two in the middle may overflow; that of their halves is the same to the bit, and does not.
-        return cls(column.name, 2 * float(np.median(present / 2)), is_indicated)
+        with np.errstate(over="ignore"):
+            median = float(np.median(present))
+        if math.isinf(median):  # the sum of the two in the middle overflows; that of their halves does not
+            median = 2 * float(np.median(present / 2))
+        return cls(column.name, median, is_indicated)
 
     @property
     def features(self) -> list[str]:
