@@ -46,10 +46,10 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """A command whose arguments may be names."""
+    """A command that suggests the nearest choice where an option has none of its choices."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; an error for a value that is none of an option's names the one that is meant."""
+        """Parse the arguments; BadParameter, with the nearest choice, for a value that is no choice of an option."""
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:

@@ -284,7 +284,7 @@ def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit:
     )
     warmup = next((value for name, value in values.items() if options[name] is WARMUP), 0)
     if warmup > left:
-        yield f"{path}.{WARMUP.name}: {warmup:,} is beyond the {left:,} {unit}s that the run has for it"
+        yield f"{path}.{WARMUP.name}: {warmup:,} is beyond the {counted(left, unit)} that the run has for it"
         return
     left -= warmup
     for name, value in values.items():
@@ -295,7 +295,7 @@ def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit:
             # A phase that starts at the end of the run has no steps.
             if options[name].unit and type(each) is int and each + (value is starts) > most:
                 place = f"{path}.{name}.{i}" if isinstance(value, list) else f"{path}.{name}"
-                yield f"{place}: {each:,} is beyond the {most:,} {of}s that the run has for it"
+                yield f"{place}: {each:,} is beyond the {counted(most, of)} that the run has for it"
             elif isinstance(each, Component):
                 begins = starts[i - 1] if 0 < i <= len(starts) else 0
                 if begins < left:

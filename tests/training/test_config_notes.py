@@ -54,6 +54,10 @@ def notes(scheduler=None, varied=(), **changes):
             "scheduler.schedulers.1.T_max: 31 is beyond the 30 steps",
         ),
         (
+            {"name": "CosineAnnealingLR", "T_max": 2, "warmup": 39},
+            "scheduler.T_max: 2 is beyond the 1 step that the run has for it",
+        ),
+        (
             {"name": "CosineAnnealingLR", "T_max": 31, "warmup": 10},
             "scheduler.T_max: 31 is beyond the 30 steps",
         ),
