@@ -131,7 +131,8 @@ def test_the_gradient_is_that_of_the_loss(case):
 @each_solved_case
 def test_minimizers_are_minimizers(case):
     problem = build(case)
-    assert problem.minimizers
+    # The biases of all classes may grow together: then there is no point alone.
+    assert problem.minimizers or case[0] == "softmax_regression"
     for minimizer in problem.minimizers:
         params = Parameters(problem.shapes, arrays=problem.arrays)
         params.set_lane(0, minimizer)
