@@ -42,6 +42,8 @@ MOST_ROWS = 10
 
 MOST_COMPARED = 50
 """The most settings with equal summaries whose loss curves are compared."""
+MOST_COMPARED_IN_ALL = 1_000
+"""The most settings whose loss curves are compared."""
 
 
 class Sweep:
@@ -130,7 +132,8 @@ class Sweep:
     def equal_settings(self) -> list[list[int]]:
         """Return groups of settings, by their indices, whose results are bit-identical.
 
-        Of the settings with equal summaries, the loss curves of the first 50 are compared.
+        Of the settings with equal summaries, the loss curves of the first 50 are compared, and 1,000 in all, those of
+        the largest groups first: among many runs some are equal by chance.
         """
         alike: defaultdict[Any, list[int]] = defaultdict(list)
         repeats = self.ranking.repeats
@@ -139,14 +142,15 @@ class Sweep:
             if all(state.status.final and not state.is_bad for state in states):
                 figures = [(state.status, state.steps, *state.summary.items()) for state in states]
                 alike[tuple(figures)].append(setting)
-        found = []
-        for settings in alike.values():
+        found, left = [], MOST_COMPARED_IN_ALL
+        for settings in sorted(alike.values(), key=len, reverse=True):
             # Summaries may be equal by chance, such as accuracies of 1; loss curves are not.
             losses: defaultdict[bytes, list[int]] = defaultdict(list)
-            for setting in settings[:MOST_COMPARED] if len(settings) > 1 else ():
+            for setting in settings[: min(MOST_COMPARED, left)] if len(settings) > 1 else ():
                 losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
             found += [each for each in losses.values() if len(each) > 1]
-        return found
+            left -= sum(map(len, losses.values()))
+        return sorted(found)
 
     def records(self) -> list[RunRecord]:
         """Return the config, the seed and the state of every run, without its curves."""
