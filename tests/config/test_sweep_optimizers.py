@@ -115,6 +115,21 @@ def test_overrides_of_tuples_and_of_the_block_fix_what_is_drawn(override, fixed,
         assert found == {value} if value is not None else len(found) == 3
 
 
+def test_what_a_search_space_draws_over_is_noted_unless_an_override_fixes_it():
+    names = ["AdamW", "SGD"]
+    assert [each.partition(" has")[0] for each in swept(optimizer=OWN, optimizers=names, trials=2).notes] == [
+        "optimizer.lr",
+        "optimizer.beta1",
+        "optimizer.beta2",
+    ]
+    assert swept(optimizer={"weight_decay": 0.5}, optimizers=names, trials=2).notes == (
+        "optimizer.weight_decay has no effect on AdamW, whose search space draws it: "
+        "the override optimizer.weight_decay=0.5 fixes it",
+    )
+    fixing = ["optimizer.lr=0.5", "optimizer.betas=[0.8,0.99]"]
+    assert swept(optimizer=OWN, optimizers=names, trials=2, overrides=fixing).notes == ()
+
+
 def test_an_option_that_overrides_vary_is_shared():
     overrides = ["optimizer.eps=1e-7,1e-5"]
     own = {"name": "AdamW", "eps": 0.25}

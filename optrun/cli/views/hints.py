@@ -144,10 +144,10 @@ def note_expansion(swept: "SweepConfig") -> None:
 
 
 def note_method(swept: "SweepConfig") -> None:
-    """Print the notes of the sweep method about its options."""
+    """Print what of the config has no effect on a sweep, and the notes of its method about its options."""
     from optrun.sweeps.methods.method import notes_of
 
-    print_lines(f"note: {line}" for line in notes_of(swept))
+    print_lines(f"note: {line}" for line in (*swept.notes, *notes_of(swept)))
 
 
 @contextmanager

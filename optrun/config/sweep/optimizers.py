@@ -4,7 +4,7 @@ The config's own `optimizer` block, where it has a name, is that optimizer's alo
 that of a Prodigy. Without a name it is what all of them share.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from optrun.config.model.options import SWEEP
@@ -12,7 +12,7 @@ from optrun.config.sweep.rules import GRID
 from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import Issue
 from optrun.config.yaml.tree import YamlNode
-from optrun.errors import did_you_mean
+from optrun.errors import did_you_mean, fold
 from optrun.registry import optimizers
 
 KEY = "optimizers"
@@ -74,6 +74,27 @@ def with_optimizers(
         YamlNode.sequence([*spaces, *found.values()], given.place, given.key) if found else given
     )
     return YamlNode.mapping(children, node.place, node.key), base, issues
+
+
+def drawn_over(written: YamlNode, node: YamlNode, base: YamlNode) -> Iterator[str]:
+    """Yield which options of the `optimizer` block have no effect on an optimizer, since its search space draws them.
+
+    ``written`` is the sweep as it was written, ``node`` that with spaces and overrides, ``base`` the config around it.
+    """
+    block, spaces, own = base.child(OPTIMIZER), node.child("spaces"), written.child("spaces")
+    if written.child(KEY) is None or block is None or spaces is None:
+        return
+    named = block.child("name")
+    for space in spaces.items[len(own.items) if own else 0 :]:
+        axes = space.children[PARAMETERS].children
+        names = axes[f"{OPTIMIZER}.name"].items
+        if len(names) != 1 or (named is not None and fold(str(named.value)) != fold(str(names[0].value))):
+            continue
+        drawn = [path.split(".")[1] for path, axis in axes.items() if isinstance(axis.value, dict)]
+        options = below(block, drawn, tuples_named(OPTIMIZER, names[0])).children
+        for key in (key for key in drawn if key in options):
+            fix = f"the override {OPTIMIZER}.{key}={options[key].value} fixes it"
+            yield f"{OPTIMIZER}.{key} has no effect on {names[0].value}, whose search space draws it: {fix}"
 
 
 def _taken(base: YamlNode, varied: Iterable[str]) -> tuple[YamlNode, YamlNode | None]:

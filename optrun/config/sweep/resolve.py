@@ -16,7 +16,7 @@ from optrun.config.resolve import Resolved, without
 from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.expect import EXPECT, SweepExpectation, split
 from optrun.config.sweep.model import SweepBlock, sweep_model
-from optrun.config.sweep.optimizers import with_optimizers
+from optrun.config.sweep.optimizers import drawn_over, with_optimizers
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
@@ -42,6 +42,8 @@ class SweepConfig:
     name: str
     expected: SweepExpectation | None = None
     """What the sweep as a whole is to reach."""
+    notes: tuple[str, ...] = ()
+    """What of the config has no effect on the sweep."""
 
     def place(self, *path: str | int) -> Place:
         """Return where a part of the sweep was written, or what is around it."""
@@ -100,7 +102,9 @@ class SweepConfig:
         block["repeats"] = YamlNode.of(list(seeds), place)
         block["metric"] = YamlNode.of(self.sweep.metric.model_dump(), place)
         node = YamlNode.mapping(block, place, self.node.key)
-        return replace(self, sweep=sweep_model().model_validate(node.plain()), node=node, expected=None)
+        return replace(
+            self, sweep=sweep_model().model_validate(node.plain()), node=node, expected=None, notes=()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its sweep as plain values."""
@@ -157,9 +161,10 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
             wrong = [each for each in _issues_of(replace(document, root=base), SWEEP) if each not in issues]
             raise ConfigErrors([*issues, *wrong] or [Issue.at(place, path, NOTHING)])
         node = YamlNode.mapping({}, root.place)
-    node, rest, wrong = with_optimizers(node, base, [path_of(text) for text in axes])
+    written, whole = node, base
+    node, base, wrong = with_optimizers(node, base, [path_of(text) for text in axes])
     issues += wrong
-    node, base = on_top(zip_listed(node), overrides, axes, base), rest
+    node = on_top(zip_listed(node), overrides, axes, whole)
     order = [*document.order, *map(named, overrides)]
     stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
     document = Document(base, [], document.spoiled, order)
@@ -168,7 +173,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
         raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
     shown = name.value if name is not None and isinstance(name.value, str) else stem
-    return SweepConfig(sweep, node, document, shown, expected)
+    return SweepConfig(sweep, node, document, shown, expected, tuple(drawn_over(written, node, whole)))
 
 
 def _validated(node: YamlNode, issues: list[Issue], base: Document, name: str) -> SweepBlock:
