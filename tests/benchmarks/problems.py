@@ -3,16 +3,16 @@
     products              the matrix products of one step of the digits network alone, in np.matmul: the peak, beside
                           that of one large product
     digits                MLP 64-64-10, batch 128, float32, Adam, 64 rates × 4 seeds × 500 steps
-    rosenbrock            two dimensions, Adam, 10,000 rates × 2,000 steps
-    rosenbrock recorded   the same by the trainer, which keeps every loss and every run's result in memory
+    rosenbrock recorded   two dimensions, Adam, 10,000 rates × 2,000 steps, by the trainer, which keeps every loss and
+                          every run's result in memory
 
 Ours run in one process per core at once, each the pack that a sweep would give it; without expansion, starting and
 storing. optax runs all lanes under jit(vmap(scan)), where it is installed, after a first call that compiles; the
 machine is its own. All take turns; the best counts. On a busy machine read the processor time: lane-steps per second
-of a core. From the start of Python, all lanes are one pack, with loops that an earlier process has kept and with none.
+of a core. From the start of Python: `optrun sweep` of the second, from its file to its store, without curves, with
+loops that an earlier process has kept and with none; optax writes nothing.
 """
 
-import gc
 import json
 import os
 import subprocess
@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -169,30 +170,27 @@ def in_optax(name: str) -> Measured:
     )
 
 
-def whole(engine: str) -> None:
-    """All lanes of the Rosenbrock sweep once, in this process, with the garbage collector as the command has it."""
-    gc.set_threshold(100_000)
-    configs = expand(sweep_from_mapping({**SWEEPS["rosenbrock"], "engine": engine})).configs
-    with one_blas_thread, np.errstate(all="ignore"):
-        deque(Pack(configs).iterate(0), 0)
-    gc.freeze()
-
-
 def from_start(rounds: int = 5) -> Table:
     """Seconds of whole processes, taken in turns; optax's imports nothing of optrun."""
-    ours = [sys.executable, "-m", __name__, "--whole"]
-    commands = {"optrun, loops kept": [*ours, "auto"], "optrun, first run": [*ours, "auto"]}
-    if has("optax"):
-        commands["optax"] = [sys.executable, "-m", "tests.benchmarks.peers", "rosenbrock"]
+    config = {**SWEEPS["rosenbrock"], "record": "none"}
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as kept:
+        file = Path(kept, "rosenbrock.yaml")
+        file.write_text(json.dumps(config))  # which is YAML
+        ours = [sys.executable, "-m", "optrun", "sweep", str(file), "-q", "-o"]
+        commands = {"optrun, loops kept": ours, "optrun, first run": ours}
+        if has("optax"):
+            commands["optax"] = [sys.executable, "-m", "tests.benchmarks.peers", "rosenbrock"]
         if has("numba"):
-            subprocess.run([*ours, "numba"], check=True, env=keeping(kept))
+            first = [*ours, str(Path(kept, "runs")), "engine=numba"]
+            subprocess.run(first, check=True, env=keeping(kept), stdout=subprocess.DEVNULL)
         for _ in range(rounds):
             for name, command in commands.items():
                 with tempfile.TemporaryDirectory() as none:
+                    own = [str(Path(none, "runs"))] if command is ours else []
+                    env = keeping(none if "first" in name else kept)
                     began = time.perf_counter()
-                    subprocess.run(command, check=True, env=keeping(none if "first" in name else kept))
+                    subprocess.run([*command, *own], check=True, env=env, stdout=subprocess.DEVNULL)
                     best[name] = min(best.get(name, np.inf), time.perf_counter() - began)
     theirs = best.get("optax", np.nan)
     return [
@@ -206,7 +204,7 @@ def keeping(directory: str) -> dict[str, str]:
     return os.environ | {"XDG_CACHE_HOME": directory, "LOCALAPPDATA": directory, "HOME": directory}
 
 
-OURS = ["products", "digits", "rosenbrock", "rosenbrock recorded"]
+OURS = ["products", "digits", "rosenbrock recorded"]
 
 
 def measure(name: str) -> Measured:
@@ -256,7 +254,5 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--one", name]:
             print(json.dumps(measure(name)))
-        case ["--whole", engine]:
-            whole(engine)
         case _:
             sys.exit("python -m tests.benchmarks prints the tables")
