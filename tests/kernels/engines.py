@@ -46,6 +46,7 @@ def interpreted(source, numbers, conditions, integers):
         "block": lambda number: np.zeros(64, number.dtype),
         "bits_of": lambda x: x.view(f"i{x.itemsize}"),
         "number_of": lambda x: x.view(f"f{x.itemsize}"),
+        "fetch": lambda numbers, place: None,
         "doubles": lambda x: x,
         "places": lambda x: x,
     }

@@ -49,8 +49,24 @@ def _block(context: Any, value: Any) -> Any:
     return types.CPointer(value)(value), code
 
 
+def _fetch(context: Any, pointer: Any, place: Any) -> Any:
+    """Have the processor fetch the line of a number that is written soon; a place outside an array does no harm."""
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        fetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [address.type], ir.FunctionType(ir.VoidType(), [address.type, flag, flag, flag])
+        )
+        builder.call(fetch, [address, flag(1), flag(3), flag(1)])
+        return target.get_dummy_value()
+
+    return types.void(pointer, place), code
+
+
 bits_of = intrinsic(_cast)
 number_of = intrinsic(_cast)
 block = intrinsic(_block)
+fetch = intrinsic(_fetch)
 doubles = _pointer_to(types.float64)
 places = _pointer_to(types.intp)

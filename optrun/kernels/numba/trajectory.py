@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
+
 from optrun.kernels.lower import Instruction, Listing, scalar
 from optrun.kernels.numba.computed import Computation
 from optrun.kernels.numba.source import expression_of, head, numbers_of
@@ -13,6 +15,10 @@ recorded one, the distance to the next, and the number of coefficients in a row.
 
 Then come the distances of two rows of each column, and the steps at which lanes have ended.
 """
+LINE_BYTES = 64
+"""Of the processor's caches."""
+ROWS_AHEAD = 12
+"""So many rows before losses are written, their place is fetched: rows are far from each other in memory."""
 NUMBERS = ("values", "shared", "within", "above", "losses", "last", "final", "minus")
 
 
@@ -36,6 +42,7 @@ def trajectory_source(
     is_within = "abs(loss[at]) <= within[at]" + " and loss[at] > above" * has_target
     variables = variables_of(rule)
     blocks = [f"{name}_{i}" for name in variables for i in range(dim)]
+    line = LINE_BYTES // np.dtype(dtype).itemsize
     instructions = [*_of_function(function), *(each for i in range(dim) for each in _of_element(rule, i))]
     named_numbers = numbers_of(instructions)
     numbers = [f"all_{name}" for name in variables] + [f"the_{name}" for name in NUMBERS]
@@ -48,7 +55,7 @@ def trajectory_source(
     ended = len(INTEGERS) + len(columns) + len(form.leaves)
     written = {each.target for each in instructions}
     lines = [
-        *head(instructions, dtype, "block", "BLOCK", "doubles", "places"),
+        *head(instructions, dtype, "block", "BLOCK", "doubles", "fetch", "places"),
         "def step(numbers, conditions, integers):",
         *(f"    {name} = integers[{place}]" for place, name in enumerate(INTEGERS)),
         *(f"    row{name} = integers[{len(INTEGERS) + place}]" for place, name in enumerate(is_true)),
@@ -107,6 +114,8 @@ def trajectory_source(
         "                        the_last[lane] = loss[at]",
         *(f"                        the_final[lane * {dim} + {i}] = was_{i}[at]" for i in range(dim)),
         "            if now == due:",
+        f"                for at in range(0, count + {line}, {line}):",
+        f"                    fetch(the_losses, start + {ROWS_AHEAD} * lanes + at)",
         "                for at in range(count):",
         "                    the_losses[start + at] = loss[at]",
         "                start += lanes",
