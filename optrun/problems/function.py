@@ -37,8 +37,8 @@ class Function(VectorProblem, ABC):
     `f` is called once, with a symbol for the vector x; its gradient is derived from the formula. After `*` come the
     options. Floats, and lists and mappings of them, are symbols too, since lanes may differ in them. A function in any
     number of dimensions has the option ``dim``; others have the class attribute, by default 2. Points are repeated
-    until they have ``dim`` numbers. The minimum and the points may also be functions of the number of dimensions,
-    ``lambda n: …``.
+    until they have ``dim`` numbers. The minimum, the points and the domain may also be functions of the number of
+    dimensions, ``lambda n: …``.
     """
 
     f: ClassVar[Callable[..., Any]] = staticmethod(_lacking)
@@ -48,7 +48,7 @@ class Function(VectorProblem, ABC):
     minimum: Any = None
     """The minimum; None if unknown."""
     minimizers: Any = ()
-    """Where the minimum is; empty if unknown."""
+    """All points where the minimum is; empty if unknown."""
     domain: Any = (-5.0, 5.0)
     """The usual range of every coordinate, or one for each; the minimizers are those within."""
     passes: float | None = None
@@ -79,7 +79,7 @@ class Function(VectorProblem, ABC):
         self.dim = self._options.get("dim", self.dim)
         super().__init__(arrays, **options)
         self.minimum = self._known(type(self).minimum)
-        self.domain = np.broadcast_to(np.array(type(self).domain, np.float64), (self.dim, 2))
+        self.domain = np.broadcast_to(np.array(self._known(type(self).domain), np.float64), (self.dim, 2))
         points = self._known(type(self).minimizers)
         _ = self._formula  # traced here, so that a mistake is found before the first step
         self.minimizers = [{"x": np.resize(np.array(point, np.float64), self.dim)} for point in points]

@@ -110,6 +110,30 @@ def test_a_function_is_what_is_known_about_it(name, options):
     np.testing.assert_allclose(grad[0], differences, rtol=1e-5, atol=1e-5 * np.abs(differences).max())
 
 
+@EVERY_FUNCTION
+def test_the_image_of_a_minimizer_is_one_where_the_function_is_as_low_there(name, options):
+    problem = build((name, options))
+    signs = np.concatenate([1 - 2 * np.eye(problem.dim), -np.ones((1, problem.dim))])
+    for minimizer in problem.minimizers[:20]:
+        x = minimizer["x"]
+        around = 2 * np.pi * np.concatenate([np.eye(problem.dim), -np.eye(problem.dim)])
+        images = np.concatenate([signs * x, x[None, ::-1], x + around])
+        low, high = problem.domain.T
+        images = images[((images >= low) & (images <= high)).all(axis=1)]
+        with np.errstate(all="ignore"):
+            lowest = images[at(problem, *images)[0] < problem.minimum + 1e-9] if len(images) else images
+        known = np.array([each["x"] for each in problem.minimizers])
+        assert (np.linalg.norm(lowest[:, None] - known, axis=2).min(axis=1) < 1e-3).all()
+
+
+def test_the_minimum_of_michalewicz_holds_for_its_usual_m_alone():
+    usual, other = build(("michalewicz", {})), build(("michalewicz", {"m": 1}))
+    assert usual.minimizers
+    assert other.minimum is None
+    assert not other.minimizers
+    assert at(other, [2.0717, np.pi / 2])[0] < usual.minimum - 0.03
+
+
 class Symbolic:
     """A number of SymPy that NumPy's functions take, at a point that decides comparisons."""
 

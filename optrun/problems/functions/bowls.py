@@ -161,7 +161,7 @@ class Trid(Function):
     Lowest at xᵢ = i (dim + 1 - i).
     """
 
-    start, domain = [0.0], (-20.0, 20.0)
+    start, domain = [0.0], lambda n: (-n * n, n * n)
     minimum: Any = lambda n: -n * (n + 4) * (n - 1) / 6
     minimizers: Any = lambda n: [np.arange(1.0, n + 1) * np.arange(n, 0.0, -1.0)]
 

@@ -1,5 +1,6 @@
 """Test functions of two variables with a few minima, and one in any number of dimensions."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,9 @@ class Qing(Function):
     """
 
     minimum, start, domain = 0.0, [10.0], (-500.0, 500.0)
-    minimizers: Any = lambda n: [sign * np.sqrt(np.arange(1.0, n + 1)) for sign in (1, -1)]
+    minimizers: Any = lambda n: (
+        [*product(*([x, -x] for x in np.sqrt(np.arange(1.0, n + 1))))] if n <= 10 else []
+    )
 
     @staticmethod
     def f(x: Any, /, *, dim: Dim = 2) -> Any:

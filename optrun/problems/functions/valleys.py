@@ -82,11 +82,13 @@ class DixonPrice(Function):
 
     f(x) = (x₁ - 1)² + Σᵢ i (2 xᵢ² - xᵢ₋₁)²        i = 2 … dim
 
-    Lowest at xᵢ = 2^(2^(1 - i) - 1).
+    Lowest at xᵢ = 2^(2^(1 - i) - 1), the last of either sign.
     """
 
     minimum, start, domain = 0.0, [-2.0, 3.0], (-10.0, 10.0)
-    minimizers: Any = lambda n: [2.0 ** (0.5 ** np.arange(n) - 1)]
+    minimizers: Any = lambda n: [
+        2.0 ** (0.5 ** np.arange(n) - 1) * np.append(np.ones(n - 1), sign) for sign in (1, -1)
+    ]
 
     @staticmethod
     def f(x: Any, /, *, dim: TwoOrMore = 2) -> Any:

@@ -1,10 +1,12 @@
 """Test functions with many minima."""
 
+from itertools import product
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
 
+from optrun.arrays import Arrays
 from optrun.ops import abs, cos, exp, mean, norm, prod, sin, sqrt, sum
 from optrun.problems.function import Dim, Function
 
@@ -102,8 +104,14 @@ class Michalewicz(Function):
     """
 
     start, domain = [2.0, 1.5], (0.0, np.pi)
+    minimum_if = "with m: 10, in one or two dimensions"
     minimum: Any = lambda n: {1: -0.8013034100985532, 2: -1.8013034100985532}.get(n)
     minimizers: Any = lambda n: [[2.2029055201726027, np.pi / 2]] if n <= 2 else []
+
+    def __init__(self, arrays: Arrays, **options: Any) -> None:
+        super().__init__(arrays, **options)
+        if self._options["m"] != 10:
+            self.minimum, self.minimizers = None, []
 
     @staticmethod
     def f(x: Any, /, *, dim: Dim = 2, m: Annotated[int, Ge(1)] = 10) -> Any:
@@ -111,12 +119,12 @@ class Michalewicz(Function):
 
 
 class Alpine(Function):
-    """The first Alpine function, Rahnamayan et al. (2007), with edges in its valleys.
+    """The first Alpine function, Rahnamayan et al. (2007), with edges in its valleys, lowest in a grid of points.
 
     f(x) = Σᵢ |xᵢ sin xᵢ + xᵢ/10|
     """
 
-    minimum, minimizers, start, domain = 0.0, [[0.0]], [5.0, -4.0], (-10.0, 10.0)
+    minimum, start, domain = 0.0, [5.0, -4.0], (-10.0, 10.0)
 
     @staticmethod
     def f(x: Any, /, *, dim: Dim = 2) -> Any:
@@ -170,7 +178,9 @@ class SchafferN4(Function):
     """
 
     minimum, start, domain = 0.29257863203598055, [5.0, 3.0], (-100.0, 100.0)
-    minimizers: Any = ((0.0, 1.2531318314637332), (0.0, -1.2531318314637332))
+    minimizers: Any = tuple(
+        (sign * 1.2531318314637332, 0.0)[::order] for sign in (1, -1) for order in (1, -1)
+    )
 
     @staticmethod
     def f(x: Any, /) -> Any:
@@ -179,13 +189,17 @@ class SchafferN4(Function):
 
 
 class Shubert(Function):
-    """Shubert's function (1972), doi:10.1137/0709036, with 18 lowest minima of 760; two are listed.
+    """Shubert's function (1972), doi:10.1137/0709036, with 18 lowest minima of 760.
 
     f(x, y) = (Σᵢ i cos((i + 1) x + i)) (Σᵢ i cos((i + 1) y + i))        i = 1 … 5
     """
 
     minimum, start, domain = -186.73090883102398, [1.0, 1.0], (-10.0, 10.0)
-    minimizers: Any = ((-1.425128428319761, -0.8003211004719731), (-0.8003211004719731, -1.425128428319761))
+    minimizers: Any = tuple(
+        (x + 2 * np.pi * i, y + 2 * np.pi * j)
+        for x, y in ((-1.425128428319761, -0.8003211004719731), (-0.8003211004719731, -1.425128428319761))
+        for i, j in product((0, 1, -1), repeat=2)
+    )
 
     @staticmethod
     def f(x: Any, /) -> Any:
@@ -215,7 +229,7 @@ class CrossInTray(Function):
     """
 
     minimum, start, domain = -2.062611870822739, [3.0, 2.5], (-10.0, 10.0)
-    minimizers: Any = ((1.3494066171539107, 1.3494066171539107), (-1.3494066171539107, 1.3494066171539107))
+    minimizers: Any = tuple(product((1.3494066171539107, -1.3494066171539107), repeat=2))
 
     @staticmethod
     def f(x: Any, /) -> Any:
@@ -231,7 +245,9 @@ class HolderTable(Function):
     """
 
     minimum, start, domain = -19.208502567886732, [5.0, 5.0], (-10.0, 10.0)
-    minimizers: Any = ((8.055023475736563, 9.664590019241273), (-8.055023475736563, 9.664590019241273))
+    minimizers: Any = tuple(
+        product((8.055023475736563, -8.055023475736563), (9.664590019241273, -9.664590019241273))
+    )
 
     @staticmethod
     def f(x: Any, /) -> Any:
