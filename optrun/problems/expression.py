@@ -221,7 +221,7 @@ class Expression(VectorProblem):
         """Return where runs start, ``[dim]``, or ``[B, dim]`` if lanes differ in it."""
         if given is None:
             return self._usual_start()
-        rows = [_rows(value, *self._shapes[name]) for name, value in given.items()]
+        rows = [_rows(given[name], *shape) for name, shape in self._shapes.items()]
         lanes = max(map(len, rows))
         joined = np.concatenate([np.broadcast_to(each, (lanes, each.shape[1])) for each in rows], axis=1)
         return joined if lanes > 1 else joined[0]

@@ -294,7 +294,7 @@ def own(minimum, **more):
     return {**config, "evaluate": evaluated, **more}
 
 
-@pytest.mark.parametrize("minimum", [3.0, {"x": 4.0, "u": [0.0, 0.0]}])
+@pytest.mark.parametrize("minimum", [3.0, {"x": 4.0, "u": [0.0, 0.0]}, {"u": [0.0, 0.0], "x": 4.0}])
 def test_a_function_has_the_minimum_that_it_is_told(minimum):
     run = optrun.run(own(minimum), save=False)
     np.testing.assert_allclose(run.summary["gap"], run.summary["final_loss"] - 3, rtol=1e-12)
