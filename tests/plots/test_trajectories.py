@@ -11,7 +11,9 @@ import pytest
 import optrun
 from optrun.api.trajectories import ways_of
 from optrun.plots.trajectory_figure import trajectory_figure
+from optrun.registry import problems
 from tests.cli.looking import call
+from tests.registries import restore_after
 
 __all__ = ["call"]
 
@@ -56,6 +58,33 @@ def test_lines_stars_and_contours_are_those_of_the_runs_and_their_function(runs)
             100 * (y - x**2) ** 2 + (1 - x) ** 2, level, atol=0.01 * contours.levels[-1]
         )
     assert np.ptp(np.diff(np.log(contours.levels))) < 1e-9
+
+
+PLUGIN = """
+from optrun.problems import Function
+
+
+class Bent(Function):
+    minimum, minimizers = 0.0, [[0.0]]
+
+    @staticmethod
+    def f(x, /):
+        return x[0] ** 2 + (x[1] + x[0] ** 2) ** 2
+"""
+
+
+def test_the_command_draws_over_a_function_of_a_plugin(call, monkeypatch):
+    pytest.importorskip("matplotlib")
+    for name in ("run.py", "plot.py"):
+        Path(name).write_text(PLUGIN)
+    with monkeypatch.context() as patch:
+        restore_after(patch, problems)
+        optrun.run({**CONFIG, "problem": "bent"}, directory="bent", plugins=["run.py"])
+    restore_after(monkeypatch, problems)
+    refused = call("plot", "bent", "-k", "trajectory", "-o", "bent.svg")
+    assert (refused.code, "unknown problem 'bent'" in refused.err) == (2, True)
+    drawn = call("plot", "bent", "-k", "trajectory", "-o", "bent.svg", "--plugin", "plot.py")
+    assert drawn == (0, "bent.svg\n", "")
 
 
 @pytest.mark.parametrize("f", ["floor(a) * 0 + (a > 0) + 0 * b", "exp(exp(11 * a)) + b**2"])

@@ -172,6 +172,7 @@ def plot(
     style: Annotated[
         PictureStyle | None, typer.Option("--style", help="Sizes of letters for a page or for slides.")
     ] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Plot loss and lr of one or more runs into a PNG, SVG or PDF file; needs the extra `plots`.
 
@@ -184,6 +185,7 @@ def plot(
 
     Example: optrun plot latest -o curves.png
     """
+    load_plugins(plugin)
     from optrun.api.pictures import Choice
     from optrun.cli.views.plot_file import save_animation, save_plot
     from optrun.errors import ConfigError
