@@ -199,9 +199,11 @@ def test_a_forked_process_makes_threads_of_its_own():
     run()
     child = os.fork()
     if not child:
-        run()
-        os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        try:
+            run()
+        finally:
+            os._exit(threading.active_count())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
 def test_an_interruption_comes_before_what_a_thread_raises():
