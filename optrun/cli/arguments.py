@@ -102,6 +102,24 @@ Jobs = Annotated[
         help="The number of processes of a sweep; by default one per core, or one for a short sweep or on a GPU.",
     ),
 ]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        "-x",
+        metavar="local|dask",
+        help="Where to execute packs of runs.",
+        autocompletion=completion.executors,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="URL",
+        help="The scheduler of a running Dask cluster, e.g. tcp://10.0.0.1:8786.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory, and no progress.")]
 ShowOption = Annotated[
     Show,

@@ -220,7 +220,11 @@ def test_a_run_that_has_completed_goes_on_to_more_steps(small):
     assert (refused.returncode, refused.stderr) == (2, "steps: 9 steps are not more than the run's 9\n")
 
 
-def test_a_single_run_is_resumed_without_jobs(small):
+def test_a_single_run_is_resumed_as_one_process(small):
     assert call("run", small, "-o", "mine").returncode == 0
-    done = call("resume", "mine", "-j", "2")
-    assert (done.returncode, done.stderr) == (2, "--jobs is for sweeps: a single run is one process\n")
+    for given in (("--jobs", "2"), ("--executor", "dask"), ("--address", "tcp://a:8786")):
+        done = call("resume", "mine", *given)
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"{given[0]} is for sweeps: a single run is one process\n",
+        )

@@ -804,6 +804,16 @@ def test_a_sweep_that_needs_a_plugin_names_it(call, tmp_path):  # noqa: F811
     assert done.err.endswith("it was started with plugins: optrun resume here --plugin mine.py\n")
 
 
+def test_a_sweep_is_resumed_on_the_executor_that_is_named(file, call):  # noqa: F811
+    assert call("sweep", file, "-o", "here", "--limit", "1").code == 0
+    for given, said in (
+        (("-x", "dasc"), "unknown executor 'dasc': local or dask"),
+        (("--address", "tcp://a:8786"), "an address is that of a Dask scheduler"),
+    ):
+        done = call("resume", "here", *given)
+        assert (done.code, done.err.startswith(said)) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

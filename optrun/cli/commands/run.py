@@ -9,7 +9,9 @@ import typer
 
 from optrun.cli.arguments import (
     AcceptChanges,
+    Address,
     Config,
+    ExecutorOption,
     Jobs,
     Json,
     Junit,
@@ -109,6 +111,8 @@ def resume(
     epochs: Annotated[int | None, typer.Option(min=1, help="Extend the run to so many epochs.")] = None,
     accept_changes: AcceptChanges = False,
     jobs: Jobs = None,
+    executor: ExecutorOption = "local",
+    address: Address = None,
     show: ShowOption = Show.AUTO,
     json: Json = False,
     quiet: Quiet = False,
@@ -142,6 +146,8 @@ def resume(
             sweep(
                 path / CONFIG,
                 jobs=jobs,
+                executor=executor,
+                address=address,
                 accept_changes=accept_changes,
                 output=path,
                 show=show,
@@ -150,8 +156,13 @@ def resume(
                 plugin=plugin,
             )
         return
-    if jobs is not None:
-        raise ConfigError("--jobs is for sweeps: a single run is one process")
+    for option, is_given in (
+        ("--jobs", jobs is not None),
+        ("--executor", executor != "local"),
+        ("--address", address is not None),
+    ):
+        if is_given:
+            raise ConfigError(f"{option} is for sweeps: a single run is one process")
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
             before = runs.load_run(path, 0)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optrun.cli import completion
 from optrun.cli.arguments import (
     AcceptChanges,
+    Address,
     Config,
+    ExecutorOption,
     Jobs,
     Json,
     Junit,
@@ -34,22 +35,8 @@ def sweep(
     config: Config,
     overrides: Overrides = None,
     jobs: Jobs = None,
-    executor: Annotated[
-        str,
-        typer.Option(
-            "--executor",
-            "-x",
-            metavar="local|dask",
-            help="Where to execute packs of runs.",
-            autocompletion=completion.executors,
-        ),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="The scheduler of a running Dask cluster, e.g. tcp://10.0.0.1:8786."
-        ),
-    ] = None,
+    executor: ExecutorOption = "local",
+    address: Address = None,
     timeout: Annotated[
         str | None,
         typer.Option(
