@@ -95,7 +95,8 @@ class Dask(CallerExecutor):
             self._cluster: Any = None
             self._client = connection.client
             if self._client is None:
-                self._cluster = _cluster(connection.distributed, connection.dask, jobs or 1, stack)
+                assert jobs is not None
+                self._cluster = _cluster(connection.distributed, connection.dask, jobs, stack)
                 self._client = connection.distributed.Client(self._cluster, set_as_default=False)
                 stack.callback(_close, self._client)
             self._stack = stack.pop_all()
@@ -114,7 +115,7 @@ class Dask(CallerExecutor):
     def room(self) -> int:
         """A pack for each thread that there is now, or for each process where its time may end it."""
         if self._cluster is not None:
-            return self._jobs or 1
+            return super().room
         try:
             threads = self._client.nthreads().values()
         except OSError as error:  # a TimeoutError, too, is one
@@ -172,7 +173,7 @@ class Dask(CallerExecutor):
                 # Dask itself forgets the nanny of such a worker after a while, and starts no other.
                 if (nanny := self._cluster.workers.pop(name, None)) is not None:
                     self._cluster.loop.add_callback(nanny.close)
-                self._cluster.scale(self._jobs or 1)
+                self._cluster.scale(len(self._cluster.worker_spec))
 
     def _note(self, event: tuple[float, int]) -> None:
         self._starts[event[1]] = time.monotonic()
