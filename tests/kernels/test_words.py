@@ -187,13 +187,26 @@ def test_a_gradient_takes_what_is_detached_for_a_constant(rng):
     np.testing.assert_allclose(grad, x**3, rtol=1e-13)
 
 
-def test_a_second_derivative_is_the_gradient_of_a_gradient(rng):
-    x, v = rng.standard_normal((2, 5))
+@pytest.mark.parametrize("is_weighted", [True, False])
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_second_derivative_is_the_gradient_of_a_gradient(name, is_weighted, rng):
+    x = rng.uniform(0.1, 1.5, 5) * [1, -1, 1, 1, -1]
+    v = rng.standard_normal(5) if is_weighted else np.ones(5)
     symbol = node("input", name="x", is_array=True, shape=(5,))
-    along = Symbol(gradient(VECTORS["words"](Symbol(symbol)).node, symbol)) * Symbol(constants(v))
-    product = at(lambda x: ops.sum(Symbol(along.node)), x[None])[1][0]
-    before, after = at(VECTORS["words"], np.stack([x - 1e-5 * v, x + 1e-5 * v]))[1]
-    np.testing.assert_allclose(product, (after - before) / 2e-5, rtol=1e-7)
+    slopes = Symbol(gradient(VECTORS[name](Symbol(symbol)).node, symbol))
+    along = slopes * Symbol(constants(v)) if is_weighted else slopes
+    product = at(lambda x: ops.sum(along), x[None])[1][0]
+    before, after = at(VECTORS[name], np.stack([x - 1e-5 * v, x + 1e-5 * v]))[1]
+    np.testing.assert_allclose(product, (after - before) / 2e-5, rtol=1e-7, atol=1e-8)
+
+
+def test_a_linear_function_has_one_slope_and_no_curvature(rng):
+    x, v = rng.standard_normal((2, 3, 5))
+    np.testing.assert_array_equal(at(ops.sum, x)[1], np.ones((3, 5)))
+    formula = Formula(ops.sum, 5, Arrays(dtype="float64"))
+    np.testing.assert_array_equal(formula.hessian_times(x, v), np.zeros((3, 5)))
+    written = {each.target for each in formula.elements().listing.instructions}
+    assert written.issuperset(f"grad{i}" for i in range(5))
 
 
 def test_a_long_vector_has_no_longer_program():
