@@ -49,6 +49,37 @@ PIECES = [
     *(b"true", b"TRUE", b"False", b"007", b"+1", b" 2 ", b"0x1F", b"1e5", b".5", b"5.", b"1d3", b"Infinity"),
 ]
 
+CELLS = [
+    ["true", "TRUE", "True", "false"],
+    ["999999999999999998", "1000000000000000000", "-0", "0"],
+    ["9223372036854775808", "-18446744073709551616", "18446744073709551615", "7"],
+    ["1.234", "-2.345", "371.838"],
+    ["1.5", "1e5", ".5", "5.", "-0.0"],
+    ["007", "+5", " 12 ", "1"],
+    ["1", "2", ""],
+    ["NA", "inf", "3", "1_0"],
+    ["a", '"b,c"', '"d\ne"', "' 1'"],
+    ["\u00a0", "\u00fc", "1"],
+    ['"5"', "1 234", "0x1F"],
+]
+"""Of a column each, in which pandas may see something else than the csv module."""
+
+
+def small(draw: random.Random) -> bytes:
+    """Return a table of few such columns, in which cells of two lines may be too many and too few."""
+    columns = draw.sample(CELLS, draw.choice([1, 2, 2, 3]))
+    rows = [
+        [draw.choice(draw.choice([column[:1], column])) for column in columns]
+        for _ in range(draw.choice([1, 2, 5]))
+    ]
+    if draw.random() < 0.3:
+        rows[0].append("4")
+        rows[-1].pop()
+    separator, end = draw.choice([",", ";", "\t"]), draw.choice(["\n", "\r\n"])
+    lines = [[f"c{i}" for i in range(len(columns))], *rows]
+    content = end.join(separator.join(cells) for cells in lines) + draw.choice([end, ""])
+    return content.encode(draw.choice(["utf-8-sig", "cp1252"]))
+
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
     """Return a file in which bytes, cells, lines or columns are replaced, doubled, moved or lost."""
@@ -112,6 +143,43 @@ def outcome(path: Path, options: dict[str, object]) -> tuple[str, bytes]:
     samples = sum(len(x) for x, _ in made.parts.values())
     assert made.inferred.startswith(f"data d.csv: {samples:,} samples")
     return "; ".join([made.inferred, *made.notes]), b"".join(each.tobytes() for each in arrays)
+
+
+def understood(content: bytes, kept: list[str]) -> list[object]:
+    """Return all that a text table may be read as, or why it is refused."""
+    try:
+        raw = text.read_text(Path("d.csv"), content, kept)
+    except ConfigError as error:
+        return [str(error)]
+    columns = []
+    for cells in raw.cells:
+        for sign in (None, ".", ","):
+            columns += [cells.column("", sign), cells.column("", sign, keep_codes=True)]
+            columns += [each.column("", sign) for each in map(cells.with_first, ("7", "1.234", "w"))]
+            columns += [cells.read_as("numbers", "", sign)]
+    found = [(each.words, each.is_whole, each.values.dtype, each.values.tobytes()) for each in columns]
+    return [raw.first, raw.lines.tolist(), raw.faults, *found]
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_either_engine_reads_the_same_cells(part, monkeypatch):
+    pytest.importorskip("pandas")
+    draw = random.Random(part)
+    by_pandas = []
+    engine = text.cells_by_pandas
+    monkeypatch.setattr(
+        text,
+        "cells_by_pandas",
+        lambda *args, **options: by_pandas.append(engine(*args, **options)) or by_pandas[-1],
+    )
+    for _ in range(COUNT // 2):
+        content, kept = small(draw), draw.choice([[], ["c0"]])
+        found = []
+        for smallest in (0, 1 << 40):
+            monkeypatch.setattr(text, "PANDAS_FROM", smallest)
+            found.append(understood(content, kept))
+        assert found[0] == found[1]
+    assert sum(each is not None for each in by_pandas) > COUNT // 8
 
 
 @pytest.mark.full

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.problems.data.cells import MOST_DIGITS, Cells, shows_point
+from optrun.problems.data.cells import MOST_DIGITS, Cells, numbers_in, shows_point
 
 AT_FIRST = 100
 """Number of lines that are read as texts to see whether columns have decimal points."""
@@ -24,9 +24,10 @@ def cells_by_pandas(
 
     The columns ``texts`` remain texts.
 
-    None without pandas, for UTF-16, and wherever pandas may read something else than the csv module.
+    None without pandas, for UTF-16, for a single column, where blanks are a line without a cell, and wherever pandas
+    may read something else than the csv module.
     """
-    if encoding == "utf-16":
+    if encoding == "utf-16" or width == 1:
         return None
     try:
         import pandas
@@ -60,34 +61,38 @@ def cells_by_pandas(
         return None
     if frame.empty:
         return None
-    # In longer lines pandas takes the first cells for an index.
-    if not isinstance(frame.index, pandas.RangeIndex):
-        return None
     # No copies from here on: a large file takes as long to copy as to look through.
     begin, end = 0, len(content)
     for _ in range(skipped):
         begin = content.find(b"\n", begin) + 1
     while content[end - 1] in b"\r\n":
         end -= 1
-    # pandas fills up shorter lines. Other counts of lines: blank ones, or line breaks within cells.
+    # Other counts of lines: blank ones, or line breaks within cells.
     if len(frame) != content.count(b"\n", begin, end) + 1:
         return None
     # Quotes within a cell, or returns without a new line, which the csv module reads differently.
     if b"\r" in content and content.count(b"\r") != content.count(b"\r\n"):
         return None
+    sign = separator.encode()
     if content.find(b'"', begin, end) < 0:
-        separators = content.count(separator.encode(), begin, end)
+        separators = content.count(sign, begin, end)
+        line_end = content.find(b"\n", begin, end)
+        in_first = content.count(sign, begin, end if line_end < 0 else line_end)
     else:
-        ends = b"[\r\n" + re.escape(separator.encode()) + b"]"
+        ends = b"[\r\n" + re.escape(sign) + b"]"
         lines = b"\n" + content[begin:end] + b"\n"
         bare = re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", lines)
-        # Of a single column a blank in quotes is a line without a cell.
-        if b'"' in bare or width == 1:
+        if b'"' in bare:
             return None
-        separators = bare.count(separator.encode())
-    if separators != len(frame) * (width - 1):
+        separators, in_first = bare.count(sign), bare.count(sign, 0, bare.index(b"\n", 1))
+    # pandas takes the first cells for an index if the first line is longer, refuses longer ones below it, and fills up
+    # shorter ones.
+    if in_first != width - 1 or separators != len(frame) * (width - 1):
         return None
-    cells = [_cells(pandas, frame[i]) for i in range(width)]
+    columns = {i: frame[i] for i in range(width)}
+    if odd := [i for i, each in columns.items() if _is_another_as_text(each)]:
+        columns |= dict(read(odd, usecols=odd).items())
+    cells = [_cells(pandas, each, are_texts=i in texts) for i, each in columns.items()]
     known = [each for each in cells if each is not None]
     if len(known) < width:
         return None
@@ -136,16 +141,24 @@ def _may_have_codes(content: bytes, begin: int, separator: str) -> bool:
     return False
 
 
-def _cells(pandas: Any, series: Any) -> Cells | None:
+def _is_another_as_text(series: Any) -> bool:
+    """Whether texts tell more than values: true and TRUE may be two words, and long integers have a real zero."""
     kind = series.dtype.kind
-    if kind == "b":
-        return Cells(series.to_numpy().astype(np.int32), ["False", "True"])
-    if kind in "if":
+    return kind in "bu" or (
+        kind == "i" and np.abs(series.to_numpy().astype(np.float64)).max() >= 10**MOST_DIGITS
+    )
+
+
+def _cells(pandas: Any, series: Any, *, are_texts: bool = True) -> Cells | None:
+    if series.dtype.kind in "if":
         values = series.to_numpy()
-        most = max(abs(int(values.max())), abs(int(values.min()))) if kind == "i" else 0
-        if most >= 10**MOST_DIGITS:
-            values = values.astype(np.float64)
-        return Cells(numbers=values) if np.isfinite(values).all() else None
-    codes, texts = pandas.factorize(series)
-    texts = texts.tolist()
-    return Cells(codes.astype(np.int32), texts) if all(type(text) is str for text in texts) else None
+    else:
+        codes, texts = pandas.factorize(series)
+        texts = texts.tolist()
+        if not all(type(text) is str for text in texts):
+            return None
+        numbers = None if are_texts else numbers_in(texts)
+        if numbers is None:
+            return Cells(codes.astype(np.int32), texts)
+        values = numbers[codes]
+    return Cells(numbers=values) if np.isfinite(values).all() else None
