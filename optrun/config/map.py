@@ -1,9 +1,8 @@
 """The `map:` block of a config: two numbers along two axes, and the figure whose value is the colour of a pixel."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -66,12 +65,6 @@ class MapConfig:
         """Return what is wrong with a part of the map, at its place."""
         node = self.swept.node.at(path)
         return ConfigErrors([Issue.at(node.key or node.place, (MAP, *path), text)])
-
-    def with_value(self, path: str, value: Any) -> "MapConfig":
-        """Return the map with a value at a path of the config that its runs share."""
-        base = self.swept.base
-        root, _ = override(base.root, [f"{path}={json.dumps(value)}"])
-        return replace(self, swept=replace(self.swept, base=replace(base, root=root)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its map as plain values."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from optrun.checks.messages import shown
 from optrun.checks.scalars import with_point
 from optrun.config.extends import EXTENDS
-from optrun.config.model.options import METRIC, NOTHING, SCHEDULES, SWEEP
+from optrun.config.model.options import METRIC, NOTHING, SCHEDULES, START, SWEEP
 from optrun.config.paths import steps_of
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
@@ -151,7 +151,7 @@ def _set(node: YamlNode, steps: Sequence[str], value: YamlNode, place: Place, pa
         return _set_item(node, node.value, step, rest, value, place, path)
     if isinstance(node.value, dict):
         children = node.value
-    elif node.value is None and not step.isdecimal():
+    elif node.value is None and (not step.isdecimal() or steps_of(path)[: -len(steps)] == START):
         children = {}
     elif node.value == NOTHING and steps_of(path)[: -len(steps)] == ["record"]:
         children = {"every": YamlNode(None, node.place, node.key)}

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from optrun.checks.messages import CONFLICT, MISSING, UNKNOWN_KEY, message, of_seeds
 from optrun.config.data_paths import path_mappings, path_options, resolved_path
 from optrun.config.model.components import class_of
-from optrun.config.model.options import SCHEDULES, Model
+from optrun.config.model.options import SCHEDULES, START, Model
 from optrun.config.model.run import RunConfig
 from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
 from optrun.config.yaml.tree import Document, Path, YamlNode
@@ -146,6 +146,8 @@ _ELSEWHERE_CALLED = {
 
 def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tuple[Path, str]:
     """Return the path that an unknown key was meant for, and the advice to go there."""
+    if list(path) == START:
+        return path, ": the parameters of this problem are drawn from the seed"
     key = str(path[-1])
     elsewhere = homes.get(fold(key), [])
     if len(elsewhere) in (1, 2) and fold(key) not in map(fold, known):

@@ -74,14 +74,13 @@ class Expression(VectorProblem):
         self.validate_options(given)
         self._known, self._options = minimum, given
         self._shapes = dict(_shapes(start, dim))
-        self._given = start
         self.parameters = parameters or {}
         """The numbers of f by their names, each float a number or one per lane ``[B]``."""
         self._text = FormulaText(f, [*start, *self.parameters])
         self.dim = sum(math.prod(shape) for shape in self._shapes.values())
         self._order = tuple(start)
         """The variables as they follow each other in memory."""
-        super().__init__(arrays, init=init, **options)
+        super().__init__(arrays, init=init, **options | {"start": start})
 
     @staticmethod
     def validate_options(options: Mapping[str, Any]) -> None:
@@ -214,13 +213,8 @@ class Expression(VectorProblem):
         """Where in the vector each variable is."""
         return _columns((name, self._shapes[name]) for name in self._order)
 
-    def _usual_start(self) -> Array:
-        return self._start(self._given)
-
     def _start(self, given: Any) -> Array:
         """Return where runs start, ``[dim]``, or ``[B, dim]`` if lanes differ in it."""
-        if given is None:
-            return self._usual_start()
         rows = [_rows(given[name], *shape) for name, shape in self._shapes.items()]
         lanes = max(map(len, rows))
         joined = np.concatenate([np.broadcast_to(each, (lanes, each.shape[1])) for each in rows], axis=1)
@@ -307,6 +301,8 @@ def _unusable(name: str) -> str:
     """Return why a name cannot stand in an expression; empty if it can."""
     if name in GRAMMAR.words or name in CONSTANTS:
         return f"{name!r} has a meaning in expressions: another name"
+    if name.isdecimal():
+        return f"{name!r} is no name in expressions: numbers are set by their names, such as problem.start.x"
     if not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
         return f"{brief(name)} is no name in expressions: letters, digits and _, such as x1"
     return ""

@@ -78,9 +78,10 @@ class Function(VectorProblem, ABC):
         self._options = {name: options.pop(name, option.default) for name, option in of_formula.items()}
         self.dim = self._options.get("dim", self.dim)
         super().__init__(arrays, **options)
-        self.minimum = self._known(type(self).minimum)
-        self.domain = np.broadcast_to(np.array(self._known(type(self).domain), np.float64), (self.dim, 2))
-        points = self._known(type(self).minimizers)
+        self.minimum = self._known(type(self).minimum, self.dim)
+        domain = self._known(type(self).domain, self.dim)
+        self.domain = np.broadcast_to(np.array(domain, np.float64), (self.dim, 2))
+        points = self._known(type(self).minimizers, self.dim)
         _ = self._formula  # traced here, so that a mistake is found before the first step
         self.minimizers = [{"x": np.resize(np.array(point, np.float64), self.dim)} for point in points]
 
@@ -95,11 +96,13 @@ class Function(VectorProblem, ABC):
             figures["passed"] = (figures["loss"] <= self.passes).astype(self.arrays.dtype)
         return figures
 
-    def _known(self, value: Any) -> Any:
-        return value(self.dim) if callable(value) else value
+    @staticmethod
+    def _known(value: Any, dim: int) -> Any:
+        return value(dim) if callable(value) else value
 
-    def _usual_start(self) -> Array:
-        return np.resize(np.array(self._known(type(self).start), np.float64), self.dim)
+    @classmethod
+    def usual_start(cls, dim: int) -> Array:
+        return np.resize(np.array(cls._known(cls.start, dim), np.float64), dim)
 
     def _value(self, x: Symbol) -> Any:
         symbols = {name: _symbols(name, value) for name, value in self._floats.items()}

@@ -119,9 +119,6 @@ class Quadratic(VectorProblem):
     def elements(self) -> Elements | None:
         return self._elements() if self._hessian is None else None
 
-    def _usual_start(self) -> Array:
-        return np.zeros(self.dim)
-
     def _value(self, x: Any) -> Any:
         return 0.5 * sum((number_of_lane("scale", (self.dim,)) * (x - self._minimizer)) ** 2)
 

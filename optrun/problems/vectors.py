@@ -72,7 +72,12 @@ class VectorProblem(Problem, ABC):
         return made
 
     def _start(self, given: Sequence[Any] | None) -> Array:
-        return self._usual_start() if given is None else vectors_of(given)
+        return self.usual_start(self.dim) if given is None else vectors_of(given)
+
+    @classmethod
+    def usual_start(cls, dim: int) -> Array:
+        """Return where runs start that have no start of their own, ``[dim]``: at the origin."""
+        return np.zeros(dim)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -183,9 +188,6 @@ class VectorProblem(Problem, ABC):
     def _numbers(self) -> Mapping[str, Array]:
         """Return the numbers of the formula that may differ from lane to lane, as `Formula` takes them."""
         return {}
-
-    @abstractmethod
-    def _usual_start(self) -> Array: ...
 
     @abstractmethod
     def _value(self, x: Symbol) -> Any:

@@ -13,7 +13,6 @@ from optrun.config import RunConfig
 from optrun.config.identity import canonical, determining
 from optrun.config.map import MapConfig
 from optrun.config.sweep.variants import Complete, Variants
-from optrun.config.yaml.errors import ConfigErrors
 from optrun.errors import ConfigError, did_you_mean
 from optrun.problems.vectors import VectorProblem, coordinate_names
 from optrun.registry import problems
@@ -51,7 +50,7 @@ class MapPlan:
     """
 
     def __init__(self, config: MapConfig) -> None:
-        self.config = config = _with_usual_start(config)
+        self.config = config
         sides = {axis: self._settings(axis) for axis in ("x", "y")}
         if len(sides["x"]) * len(sides["y"]) > MOST_PIXELS:
             raise config.refused(f"more than {MOST_PIXELS:,} runs")
@@ -235,20 +234,6 @@ def draw_map(
         if len(left):
             save()
     return found
-
-
-def _with_usual_start(config: MapConfig) -> MapConfig:
-    """Return a map with the usual start of its function written out, where an axis is a number of a start."""
-    if not any(config.path(axis).startswith(f"{START}.") for axis in ("x", "y")):
-        return config
-    try:
-        problem = config.swept.resolved({}).config.problem
-    except ConfigErrors:
-        return config  # it is whole with the numbers of the axes alone
-    if problem.options.get("start") is not None or problem.options.get("init") is not None:
-        return config
-    made = problems.find(problem.name)(Arrays("numpy", "float64"), **problem.options)
-    return config.with_value(START, made.start.tolist()) if isinstance(made, VectorProblem) else config
 
 
 def _plain(config: RunConfig) -> RunConfig:

@@ -54,7 +54,7 @@ def test_a_map_is_a_picture_and_its_numbers(file, call):
     assert set(found["statuses"][found["status"]].ravel()) == {"completed"}
     assert list(found["statuses"]) == list(STATUSES)
     config = json.loads(str(found["config"]))
-    assert config["problem"] == {"name": "himmelblau", "start": [0.0, 0.0]}  # the usual start, written out
+    assert config["problem"] == "himmelblau"
     assert config["map"]["x"] == {"problem.start.0": {"linspace": [-4, 4, 6]}}
     assert call("map", file, "-q", "-o", "again.png").out == "again.png\n"
     np.testing.assert_equal(held("again.npz")["value"], found["value"])
@@ -221,7 +221,7 @@ def test_the_example_of_a_map_has_the_names_of_the_start(file, call):
 
 REFUSED = {
     "no axis": ("map.x.optimizer.lrr=[0.1, 0.2]", "drawn.yaml|override.*lrr.*Did you mean 'lr'"),
-    "no start": ("map.x.problem.start.2=[0.1, 0.2]", "problem.start.2.*no place in a list of 2"),
+    "no start": ("map.x.problem.start.2=[0.1, 0.2]", "problem.start.2.*no place in a start of 2"),
     "no figure": ("map.color=minimun", "no figure 'minimun'.*Did you mean 'minimum'"),
     "no target": ("map.color=steps_to_target", "set stop.target"),
     "tolerance": ("map.tolerance=0.1", "map.tolerance: it has no effect without color: minimum"),

@@ -22,6 +22,8 @@ from optrun.checks.messages import MISSING, conflict, explained, failure, in_wor
 from optrun.checks.tuples import spelled_out
 from optrun.checks.types import STRICT, Reader
 from optrun.config.yaml.tree import Path
+from optrun.errors import counted
+from optrun.plugin_code import guarded
 from optrun.registry import REQUIRED, TRANSFORMS, Added, Option, tuples_of
 
 _KEY = "[key]"
@@ -33,6 +35,10 @@ SWEEP = "sweep"
 MAP = "map"
 NOTHING = "none"
 """In place of what is recorded: no more than the first step."""
+START = ["problem", "start"]
+"""The steps to where a run starts, of which numbers may be given by their places."""
+MOST_WRITTEN = 5_000
+"""Of how many numbers a start is written into a config of which one is given by its place."""
 METRIC = [SWEEP, "metric"]
 """The steps to the metric of a sweep, which may be its name alone."""
 
@@ -160,7 +166,7 @@ def read_options(
                 found.append(((name,), conflict(said, other, off)))
         elif name in values:
             with found.at(*places.get(name, (name,))):
-                read[name] = option.validated(values[name], reader)
+                read[name] = option.validated(_whole(cls, option, values[name], read), reader)
         elif option.required:
             found.append(((name,), MISSING))
         elif complete:
@@ -172,6 +178,29 @@ def read_options(
         if option.is_added and complete and read.get(name) == option.default:
             read.pop(name, None)
     return read, found
+
+
+def _whole(cls: Any, option: Option, given: Any, options: Mapping[str, Any]) -> Any:
+    """Return a value, or, of a start of which numbers are given by their places, these among the usual ones.
+
+    ``options`` are those before it.
+    """
+    may_lack = option.name == START[-1] and hasattr(cls, "usual_start") and not option.required
+    if not (may_lack and isinstance(given, dict)):
+        return given
+    if "dim" in cls.options() and "dim" not in options:
+        raise failure()  # what is wrong with it is said there
+    dim = options.get("dim", cls.dim)
+    if dim > MOST_WRITTEN:
+        raise failure(
+            ((), f"more than {MOST_WRITTEN:,} numbers are not written out: give init, or another dim")
+        )
+    with guarded(cls.__name__, cls):
+        usual = {str(place): number for place, number in enumerate(cls.usual_start(dim).tolist())}
+    if wrong := [place for place in given if place not in usual]:
+        said = f"is no place in a start of {counted(dim, 'number')}: they count from 0"
+        raise failure(*(((place,), f"{place!r} {said}") for place in wrong))
+    return list({**usual, **given}.values())
 
 
 def floats_of(options: Mapping[str, Option]) -> list[str]:
