@@ -58,7 +58,7 @@ def range_of(value: Deferred) -> Range:
                 )
                 known[id(each)] = Range(low, high, min(x.least, y.least))
             else:
-                known[id(each)] = _RANGES.get(each.op, _condition)(*args)
+                known[id(each)] = _CONDITION if each.is_condition else _RANGES[each.op](*args)
     least = min(known[id(each)].least for each in values)
     return Range(known[id(value)].low, known[id(value)].high, least)
 
@@ -73,7 +73,7 @@ def _kinds(leaves: Sequence[Deferred]) -> tuple[Array, Array]:
             numbers = leaf.values[0].astype(np.float64)
             keys.append(np.copysign(np.floor(2 * np.log2(np.absolute(numbers))) + 4096, numbers))
     order = np.lexsort(keys)
-    changes = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
+    changes = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
     return order, starts if len(starts) <= MOST_KINDS else np.zeros(1, np.intp)
 
@@ -97,18 +97,10 @@ def _hull(candidates: Sequence[Array], least: float) -> Range:
     for each in candidates[1:]:
         low, high = np.minimum(low, each), np.maximum(high, each)
     if not (np.isfinite(low.sum()) and np.isfinite(high.sum())):
-        # An infinite bound becomes NaN by what follows, 0 · ∞ and ∞ - ∞: nothing is known of what has one.
+        # Nothing is known of what has an infinite bound, nor of what is made of it: 0 · ∞ and ∞ - ∞ are NaN.
         is_known = np.isfinite(low) & np.isfinite(high)
         low, high = np.where(is_known, low, -np.inf), np.where(is_known, high, np.inf)
     return Range(low, high, least)
-
-
-def _add(x: Range, y: Range) -> Range:
-    return _hull([x.low + y.low, x.high + y.high], _of_sum(x, y))
-
-
-def _sub(x: Range, y: Range) -> Range:
-    return _hull([x.low - y.high, x.high - y.low], _of_sum(x, y))
 
 
 def _of_sum(x: Range, y: Range) -> float:
@@ -125,52 +117,22 @@ def _mul(x: Range, y: Range) -> Range:
 def _div(x: Range, y: Range) -> Range:
     if x.low.min() >= 0 < y.low.min():
         return _hull([x.low / y.high, x.high / y.low], x.least / float(y.high.max()))
-    quotients = [a / b for a, b in product((x.low, x.high), (y.low, y.high))]
     crosses = (y.low <= 0) & (y.high >= 0)
-    most = float(max(np.absolute(y.low).max(), np.absolute(y.high).max()))
-    found = _hull(quotients, x.least / most if most > 0 else 0.0)
-    return Range(np.where(crosses, -np.inf, found.low), np.where(crosses, np.inf, found.high), found.least)
-
-
-def _sqrt(x: Range) -> Range:
-    return _hull([np.sqrt(x.low), np.sqrt(x.high)], x.least**0.5)
-
-
-def _abs(x: Range) -> Range:
-    crosses = (x.low <= 0) & (x.high >= 0)
-    found = _hull([np.absolute(x.low), np.absolute(x.high)], x.least)
-    return Range(np.where(crosses, 0.0, found.low), found.high, found.least)
-
-
-def _max(x: Range, y: Range) -> Range:
-    return Range(np.maximum(x.low, y.low), np.maximum(x.high, y.high), min(x.least, y.least))
-
-
-def _min(x: Range, y: Range) -> Range:
-    return Range(np.minimum(x.low, y.low), np.minimum(x.high, y.high), min(x.least, y.least))
-
-
-def _where(_: Range, x: Range, y: Range) -> Range:
-    return Range(np.minimum(x.low, y.low), np.maximum(x.high, y.high), min(x.least, y.least))
-
-
-def _floor(x: Range) -> Range:
-    return Range(np.floor(x.low), np.floor(x.high), 1.0)
-
-
-def _condition(*_: Range) -> Range:
-    return Range(np.zeros((1, 1)), np.ones((1, 1)), 1.0)
+    quotients = [np.where(crosses, np.nan, a / b) for a, b in product((x.low, x.high), (y.low, y.high))]
+    most = float(np.maximum(np.absolute(y.low), np.absolute(y.high)).max())
+    return _hull(quotients, x.least / most if most > 0 else 0.0)
 
 
 _RANGES: Mapping[str, Callable[..., Range]] = {
-    "add": _add,
-    "sub": _sub,
+    "add": lambda x, y: _hull([x.low + y.low, x.high + y.high], _of_sum(x, y)),
+    "sub": lambda x, y: _hull([x.low - y.high, x.high - y.low], _of_sum(x, y)),
     "mul": _mul,
     "div": _div,
-    "sqrt": _sqrt,
-    "abs": _abs,
-    "max": _max,
-    "min": _min,
-    "where": _where,
-    "floor": _floor,
+    "sqrt": lambda x: _hull([np.sqrt(x.low), np.sqrt(x.high)], x.least**0.5),
+    "abs": lambda x: _hull([np.absolute(of) for of in (x.low, np.clip(0.0, x.low, x.high), x.high)], x.least),
+    "max": lambda x, y: _hull([np.maximum(x.low, y.low), np.maximum(x.high, y.high)], min(x.least, y.least)),
+    "min": lambda x, y: _hull([np.minimum(x.low, y.low), np.minimum(x.high, y.high)], min(x.least, y.least)),
+    "where": lambda _, x, y: _hull([x.low, y.low, x.high, y.high], min(x.least, y.least)),
+    "floor": lambda x: Range(np.floor(x.low), np.floor(x.high), 1.0),
 }
+_CONDITION = Range(np.zeros((1, 1)), np.ones((1, 1)), 1.0)
