@@ -158,11 +158,6 @@ class Expression(VectorProblem):
     def initial(self, seed: int) -> dict[str, Array]:
         return self._named(super().initial(seed)["x"])
 
-    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
-        if self._box is not None or self.start.ndim == 1:
-            return map(self.initial, seeds)
-        return map(self._named, self.start)
-
     @property
     def elements(self) -> Elements | None:
         self._arrange(tuple(self._shapes))  # that in memory if there is one group

@@ -167,14 +167,10 @@ class Problem(metaclass=_Checked):
         if arrays:
             raise StateError(f"the checkpoint holds {', '.join(arrays)} of a problem that keeps nothing")
 
-    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
-        """Return the initial parameters of each lane."""
-        return map(self.initial, seeds)
-
     def begin(self, params: Parameters, seeds: Iterable[int]) -> None:
         """Write the initial parameters of each lane."""
-        for lane, start in enumerate(self.starts(seeds)):
-            params.set_lane(lane, start)
+        for lane, seed in enumerate(seeds):
+            params.set_lane(lane, self.initial(seed))
 
     def steps_in(self, epochs: int) -> int:
         """Return the number of steps of the first epochs."""

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -102,14 +104,15 @@ class VectorProblem(Problem, ABC):
                 raise ConfigError(f"init: {said}", field="init")
         return np.broadcast_to(np.array(ranges, np.float64), (self.dim, 2)).T
 
-    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
-        return super().starts(seeds) if self.start.ndim == 1 else ({"x": start} for start in self.start)
-
     def begin(self, params: Parameters, seeds: Iterable[int]) -> None:
         if type(self).initial is VectorProblem.initial and self._box is None:
             params["x"][:] = self.arrays.array(self.start)
-        else:
-            super().begin(params, seeds)
+            return
+        alone = copy(self)
+        starts = repeat(self.start) if self.start.ndim == 1 else self.start
+        for lane, (seed, start) in enumerate(zip(seeds, starts, strict=False)):
+            alone.start = start
+            params.set_lane(lane, alone.initial(seed))
 
     def batches(self, seeds: Sequence[int]) -> Batches:
         return self._disturbed().batches(seeds) if self._is_noisy else Batches()

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from annotated_types import Gt
 
-from optrun.problems.functions import Rosenbrock
-from optrun.problems import Function, Problem
+from optrun.arrays import stream
+from optrun.problems import Function, Problem, Rosenbrock
 
 
 class TiltedBowl(Problem):
@@ -51,6 +51,11 @@ class Shifted(Rosenbrock):
     def __init__(self, arrays, *, shift: float = 0.0, dim: int = 3, **options: Any):
         super().__init__(arrays, dim=dim, **options)
         self.shift = shift
+
+
+class Jittered(Rosenbrock):
+    def initial(self, seed):
+        return {"x": self.start + stream(seed, "initialisation").standard_normal(self.dim)}
 '''
 
 
@@ -84,6 +89,16 @@ def test_the_options_of_a_plugin_are_checked_and_inherited():
         bowl(Arrays(), a=-1.0, tilt=0.0)
     with pytest.raises(ConfigError, match="TiltedBowl: unknown option 'noise'"):
         bowl(Arrays(), noise=1.0, tilt=0.0)
+
+
+@pytest.mark.usefixtures("_plugin")
+def test_a_start_that_a_plugin_draws_is_that_of_the_run_alone_in_every_lane():
+    jittered, starts = problems.find("jittered"), [[0.0, 0.0], [1.0, 2.0]]
+    lanes = jittered(Arrays(dtype="float64")).for_lanes({"start": list(np.transpose(starts))})
+    params = Parameters(lanes.shapes, lanes=2, arrays=lanes.arrays)
+    lanes.begin(params, [5, 6])
+    for x, seed, start in zip(params["x"], (5, 6), starts, strict=True):
+        assert x.tolist() == jittered(Arrays(), start=start).initial(seed)["x"].tolist()
 
 
 @pytest.mark.usefixtures("_plugin")
