@@ -2,7 +2,7 @@
 
 from optrun.problems.expression import Expression
 from optrun.problems.function import Dim, Function
-from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
+from optrun.problems.functions.valleys import Beale, Himmelblau, Rosenbrock
 from optrun.problems.metrics import ClassificationMetric, RegressionMetric
 from optrun.problems.networks import MLP
 from optrun.problems.problem import Batches, Problem

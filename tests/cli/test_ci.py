@@ -44,7 +44,7 @@ def suite(path="report.xml"):
 )
 def test_run_writes_junit(files, tmp_path, arguments, code, problem, kind, message):
     (tmp_path / "mine.py").write_text(
-        "from optrun.problems.functions import Rosenbrock\n"
+        "from optrun.problems import Rosenbrock\n"
         "class Faulty(Rosenbrock):\n"
         '    """Fails."""\n'
         "    def loss_and_grad(self, params, grads, batch):\n"

@@ -279,7 +279,7 @@ def test_a_failing_plugin_ends_the_run_as_failed(config, tmp_path):
     (tmp_path / "mine.py").write_text(
         PLUGIN
         + '''
-from optrun.problems.functions import Beale
+from optrun.problems import Beale
 
 class Faulty(Beale):
     """Raises at its third step."""

@@ -190,7 +190,7 @@ def test_a_killed_panel_leaves_a_visible_cursor(long):
 def test_an_error_comes_after_the_panel(long, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import os\n"
-        "from optrun.problems.functions import Rosenbrock\n"
+        "from optrun.problems import Rosenbrock\n"
         "class Faulty(Rosenbrock):\n"
         '    """Fails when told to."""\n'
         "    def loss_and_grad(self, params, grads, batch):\n"

@@ -12,7 +12,7 @@ import pytest
 import optrun
 from optrun.errors import PluginError, RunFailedError
 from optrun.plugin_code import guarded, output_of_caller, output_on_stderr, traceback_of
-from optrun.problems.functions import Beale
+from optrun.problems import Beale
 from optrun.store import Store
 from tests.forked import python
 

@@ -6,7 +6,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
-from optrun.problems.functions import Sphere
+from optrun.problems.functions.bowls import Sphere
 from optrun.problems.noise import KINDS
 from optrun.training.checkpoints import select_arrays
 from optrun.training.config_notes import draws_batches

@@ -201,7 +201,7 @@ def test_the_seconds_of_an_older_checkpoint_are_not_taken_for_its_own():
 
 
 def test_a_failed_run_keeps_its_rows_and_names_the_step(tmp_path, monkeypatch):
-    from optrun.problems.functions import Beale
+    from optrun.problems import Beale
 
     steps = iter(range(100))
 

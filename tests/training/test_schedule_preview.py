@@ -5,7 +5,7 @@ import pytest
 
 import optrun
 from optrun.config import from_mapping
-from optrun.problems.functions import Rosenbrock
+from optrun.problems import Rosenbrock
 from optrun.training.build import scheduled_steps
 from optrun.training.schedule_preview import scheduled
 

@@ -106,7 +106,7 @@ def test_two_configs_at_once_have_the_bits_of_each_alone(one, other):
 def test_a_plugin_that_two_threads_load_is_loaded_once(monkeypatch):
     restore_after(monkeypatch, problems)
     Path("ours.py").write_text(
-        "from optrun.problems.functions import Rosenbrock\nfrom pathlib import Path\n"
+        "from optrun.problems import Rosenbrock\nfrom pathlib import Path\n"
         "with Path('loads').open('a') as file:\n    file.write('x')\n"
         "class Valley(Rosenbrock):\n    '''The same.'''\n"
     )
