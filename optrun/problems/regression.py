@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -26,12 +26,9 @@ class Regression(Supervised, ABC):
     Its minimum is computed when it is first asked for, in float64.
     """
 
-    _at: ClassVar[tuple[str, ...]] = ("l1", "l2")
-    """The options, in which lanes may differ, that the minimum depends on."""
-
     def __init__(self, arrays: Arrays, **options: Any) -> None:
         super().__init__(arrays, **options)
-        self._solved: dict[tuple[float, ...], Solution | None] = {}
+        self._solved: dict[tuple[float, float], Solution | None] = {}
         """Shared by the problems of all lanes."""
 
     @classmethod
@@ -48,15 +45,14 @@ class Regression(Supervised, ABC):
             )
         return dataset.labels() if self.task is None else dataset.classes()
 
-    def _numbers(self, dataset: Dataset) -> Array:
-        """Return the targets; ConfigError if the task is classification."""
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
         if self.task == "classification":
             name = snake_case(type(self).__name__)
             raise ConfigError(
                 f"task: {name} fits numbers: logistic_regression or softmax_regression takes classes",
                 field="task",
             )
-        return dataset.values()
+        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), dataset.values()
 
     def initial(self, seed: int) -> dict[str, Array]:
         return {name: np.zeros(shape) for name, shape in self.shapes.items()}
@@ -80,14 +76,12 @@ class Regression(Supervised, ABC):
     @property
     def _differs(self) -> bool:
         """Whether lanes have minima of their own."""
-        return any(np.ndim(getattr(self, name)) for name in self._at)
+        return np.ndim(self.l1) + np.ndim(self.l2) > 0
 
     @property
     def _solutions(self) -> list[Solution | None]:
         """The minimizer and the minimum of each lane, one where lanes share theirs; None where they are unknown."""
-        lanes = list(
-            zip(*np.broadcast_arrays(*(np.ravel(getattr(self, name)) for name in self._at)), strict=True)
-        )
+        lanes = list(zip(*np.broadcast_arrays(np.ravel(self.l1), np.ravel(self.l2)), strict=True))
         new = [at for at in dict.fromkeys(lanes) if at not in self._solved]
         if new:
             x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
@@ -98,15 +92,11 @@ class Regression(Supervised, ABC):
         return [self._solved[at] for at in lanes]
 
     @abstractmethod
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        """Return the minimizer and the minimum of the objective at numbers of its options; None if it is unknown.
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
+        """Return the minimizer and the minimum of the objective with these penalties; None if it is unknown.
 
         ``x [n, d]`` has a column of ones if there is a bias.
         """
-
-    def _penalty_of_rows(self, l2: float) -> Array:
-        """Return the penalty of each row of the minimizer: the bias has none."""
-        return np.repeat([l2, 0.0], [self.layers.widths[0], len(self.layers.biases)])
 
     def _by_newton(
         self, terms: Terms, x: Array, y: Array, l1: float, l2: float, *, may_be_free: bool = False
@@ -115,7 +105,8 @@ class Regression(Supervised, ABC):
         if l1 > 0 or not (l2 > 0 or may_be_free):
             return None
         weights = None if self.loss.weights is None else np.array(self.loss.weights)[y.astype(np.intp)]
-        return newton(terms, x, y, self.loss.outputs, self._penalty_of_rows(l2), weights)
+        penalties = np.repeat([l2, 0.0], [self.layers.widths[0], len(self.layers.biases)])
+        return newton(terms, x, y, self.loss.outputs, penalties, weights)
 
 
 class LinearRegression(Regression):
@@ -127,11 +118,7 @@ class LinearRegression(Regression):
     def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
 
-    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), self._numbers(dataset)
-
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        l1, l2 = at
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
         return elastic_net(x, y, l1, l2, bias=bool(self.layers.biases))
 
 
@@ -156,15 +143,12 @@ class HuberRegression(Regression):
         self.delta = delta
         super().__init__(arrays, data=data, **options)
 
-    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), self._numbers(dataset)
-
     @classmethod
     def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
         return HuberLoss(arrays, scratch, options["delta"])
 
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        return self._by_newton(partial(huber, self.delta), x, y, *at, may_be_free=True)
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
+        return self._by_newton(partial(huber, self.delta), x, y, l1, l2, may_be_free=True)
 
 
 class PoissonRegression(Regression):
@@ -181,20 +165,20 @@ class PoissonRegression(Regression):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        counts = self._numbers(dataset)
+        loss, counts = super()._loss_and_targets(dataset)
         if (least := counts.min()) < 0:
             raise ConfigError(
                 f"data: the targets of {dataset.shown!r} begin at {least:g}: poisson_regression takes counts, ≥ 0",
                 field="data",
             )
-        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), counts
+        return loss, counts
 
     @classmethod
     def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
         return PoissonLoss(arrays, scratch)
 
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        return self._by_newton(poisson, x, y, *at, may_be_free=True)
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
+        return self._by_newton(poisson, x, y, l1, l2, may_be_free=True)
 
 
 class LogisticRegression(Regression):
@@ -224,8 +208,8 @@ class LogisticRegression(Regression):
     def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
         return BinaryCrossEntropy(arrays, scratch)
 
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        return self._by_newton(logistic, x, y, *at)
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
+        return self._by_newton(logistic, x, y, l1, l2)
 
 
 class SoftmaxRegression(Regression):
@@ -245,5 +229,5 @@ class SoftmaxRegression(Regression):
         classes, codes = self._classes(dataset)
         return self.loss_of(self.arrays, self.scratch, len(classes), vars(self)), codes
 
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
-        return self._by_newton(softmax, x, y, *at)
+    def _solve(self, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
+        return self._by_newton(softmax, x, y, l1, l2)
