@@ -115,6 +115,8 @@ class LinearRegression(Regression):
     f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖² + l1 ‖w‖₁
     """
 
+    minimum_if = "with l1: 0, or up to 2,000 features"
+
     def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
 
@@ -127,10 +129,10 @@ class HuberRegression(Regression):
 
         f(w, b) = 1/n Σᵢ c (r - c/2) + l2/2 ‖w‖²        r = wᵀxᵢ + b - yᵢ,  c = r clipped to [-δ, δ]
 
-    The minimum is known for l1 = 0.
+    The minimum is known for l1 = 0, and up to 2,000 parameters.
     """
 
-    minimum_if = "with l1: 0"
+    minimum_if = "with l1: 0, up to 2,000 parameters"
 
     def __init__(
         self,
@@ -156,10 +158,10 @@ class PoissonRegression(Regression):
 
         f(w, b) = 1/n Σᵢ exp(zᵢ) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known for l1 = 0. Raises ConfigError for a target below 0.
+    The minimum is known for l1 = 0, and up to 2,000 parameters. Raises ConfigError for a target below 0.
     """
 
-    minimum_if = "with l1: 0"
+    minimum_if = "with l1: 0, up to 2,000 parameters"
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
@@ -186,10 +188,10 @@ class LogisticRegression(Regression):
 
         f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known for l2 > 0 and l1 = 0: without a penalty it may not exist.
+    The minimum is known for l2 > 0 and l1 = 0, and up to 2,000 parameters: without a penalty it may not exist.
     """
 
-    minimum_if = "with l2 above 0 and l1: 0"
+    minimum_if = "with l2 above 0 and l1: 0, up to 2,000 parameters"
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
         super().__init__(arrays, data=data, **options)
