@@ -136,11 +136,11 @@ class ClosureUpdate:
         fresh, dtype = vars(self._rule.memory()), self._params.data.dtype
         for name in first.keys() - {"step"}:
             value = np.asarray(first[name])[0]
-            if isinstance(fresh[name], int | float) or (isinstance(fresh[name], list) and value.ndim == 1):
-                setattr(self.memory, name, value.tolist())
-                continue
-            array = np.asarray(value, dtype)
-            setattr(self.memory, name, list(array) if array.ndim > 1 else array)
+            if isinstance(fresh[name], np.ndarray):
+                setattr(self.memory, name, np.asarray(value, dtype))
+            else:  # a number, or a list of numbers or of vectors
+                is_of_vectors = value.ndim == 2
+                setattr(self.memory, name, [*np.asarray(value, dtype)] if is_of_vectors else value.tolist())
 
     def _flatten(self, tensors: Mapping[str, Array]) -> Array:
         """Return a copy of the first lane of the group's tensors as one vector."""

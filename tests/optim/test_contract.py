@@ -272,6 +272,7 @@ def test_a_fresh_state_makes_an_optimizer_fresh(rule, rng):
     fresh = rule(parameters(rng, rule))
     used = stepped(rule(parameters(rng, rule)), gradients(rng, rule))
     used.load_state_dict(fresh.state_dict())
+    assert used.state_dict()["state"].keys() == fresh.state_dict()["state"].keys()
     used.params.data[:] = fresh.params.data
     grads = gradients(rng, rule)
     assert bits(stepped(used, grads)) == bits(stepped(fresh, grads))

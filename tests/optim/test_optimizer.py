@@ -506,6 +506,25 @@ def test_the_state_of_a_search_is_that_of_the_first_parameter_and_may_have_no_di
     assert NonlinearCG(params).state_bytes(5) == 8 * (2 * 3 + 2)  # two vectors, two numbers
 
 
+@pytest.mark.parametrize("rule", [LBFGS, NonlinearCG])
+def test_a_memory_that_is_loaded_has_the_types_and_the_bits_of_the_one_that_was_saved(rule, rng):
+    def told(optimizer):
+        """Numbers are Python's, of double precision, and vectors those of the parameters."""
+        return {
+            name: [
+                type(value),
+                *((type(each), np.asarray(each).dtype, np.asarray(each).tobytes()) for each in of),
+            ]
+            for name, value in vars(optimizer._updates[0].memory).items()
+            for of in [value if isinstance(value, list) else [value]]
+        }
+
+    saved = stepped(rule(parameters(rng, dtype="float32")), gradients(rng, steps=4))
+    loaded = rule(parameters(rng, dtype="float32"))
+    loaded.load_state_dict(saved.state_dict())
+    assert told(loaded) == told(saved)
+
+
 def code_lines(cls):
     """Return how many lines of a class hold code: no docstring, comment or blank line."""
     source = textwrap.dedent(inspect.getsource(cls))
