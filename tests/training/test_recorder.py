@@ -5,6 +5,7 @@ import pytest
 
 from optrun.config import from_mapping
 from optrun.config.model.run import Stop
+from optrun.schedulers import ExponentialLR
 from optrun.store import Status
 from optrun.training import recorder as recording
 from optrun.training.pack import Pack
@@ -52,6 +53,18 @@ def test_a_rate_that_nobody_changes_takes_no_room():
     for t in range(3):
         recorder.record(t, np.zeros(2))
     assert recorder.rows(1)["lr"].strides == (0,)
+
+
+def test_a_rate_that_has_been_constant_until_a_commit_may_change_in_the_leap_after_it():
+    made = pack(0.1, 0.2)
+    recorder = Recorder(made)
+    scheduler = ExponentialLR(made.optimizer, gamma=0.5)
+    recorder.record(0, np.zeros(2))
+    assert recorder.take()[1]["lr"].tolist() == [0.2]
+    scheduler.step()
+    recorder.coming[:3] = 0.0
+    recorder.record_many(range(1, 4), 0)
+    assert recorder.rows(1)["lr"].tolist() == [0.1, 0.05, 0.025]
 
 
 def test_a_loss_that_may_not_be_written_is_copied():
