@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optrun.config import Place, Resolved, resolve
-from optrun.config.resolve import resolved
+from optrun.config.resolution import resolved
 from optrun.config.yaml.tree import Document, YamlNode
 from optrun.store import Store
 from optrun.store.locate import BEST

@@ -8,7 +8,7 @@ from optrun.config.model.components import Component, OptimizerComponent, ParamG
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Bounds, Unmet, unmet
 from optrun.config.model.run import Checkpointing, Evaluate, Record, RunConfig, Stop
-from optrun.config.resolve import Origin, Resolved, resolve, resolved
+from optrun.config.resolution import Origin, Resolved, resolve, resolved
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Document, YamlNode

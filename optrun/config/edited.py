@@ -9,7 +9,7 @@ from optrun.config.data_paths import nearby
 from optrun.config.identity import determining
 from optrun.config.model.components import Component
 from optrun.config.model.run import RunConfig
-from optrun.config.resolve import resolve
+from optrun.config.resolution import resolve
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.tree import Path
 

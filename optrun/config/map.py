@@ -13,7 +13,7 @@ from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.extends import extended
 from optrun.config.model.options import MAP, SWEEP, Model
 from optrun.config.overrides import given_twice, named, override, path_of
-from optrun.config.resolve import without
+from optrun.config.resolution import without
 from optrun.config.sweep.axes import AxisOf
 from optrun.config.sweep.model import SweepBlock
 from optrun.config.sweep.resolve import SweepConfig

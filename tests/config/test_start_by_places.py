@@ -7,7 +7,7 @@ from optrun.arrays import Arrays
 from optrun.config import ConfigErrors, parse
 from optrun.config.map import map_from_mapping
 from optrun.config.model.options import MOST_WRITTEN
-from optrun.config.resolve import resolve
+from optrun.config.resolution import resolve
 from optrun.problems.vectors import VectorProblem
 from optrun.registry import problems
 from optrun.sweeps.maps import MapPlan

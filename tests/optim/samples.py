@@ -9,7 +9,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
-from optrun.optim.transforms.composed import rule_of
+from optrun.optim.transforms.composing import rule_of
 from optrun.registry import gradient_transforms, optimizers, update_transforms, wrappers
 from tests.kernels.engines import each_on_every_engine
 from tests.oracles.rules import TORCH, label, variants

@@ -27,7 +27,7 @@ from optrun.cli.arguments import (
 if TYPE_CHECKING:
     from optrun.api.runs import Run
     from optrun.config import Issue, Place, RunConfig
-    from optrun.config.resolve import Resolved
+    from optrun.config.resolution import Resolved
 
 MOST_CHECKED = 10_000
 """The most runs of a sweep that `run` expands, only to report the sweep's errors."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from optrun.config import Resolved
 from optrun.config.model.options import SWEEP
-from optrun.config.resolve import Origin, origins_of
+from optrun.config.resolution import Origin, origins_of
 from optrun.config.sweep.expect import EXPECT
 from optrun.config.yaml.writer import to_yaml
 from optrun.sweeps.plan.expand import Plan

@@ -12,7 +12,7 @@ from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.extends import extended
 from optrun.config.model.options import MAP, SWEEP
 from optrun.config.overrides import given_twice, named, override, path_of, placed
-from optrun.config.resolve import Resolved, without
+from optrun.config.resolution import Resolved, without
 from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.expect import EXPECT, SweepExpectation, split
 from optrun.config.sweep.model import SweepBlock, sweep_model

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from optrun.arrays import Array
 from optrun.config.model.components import Component, Named, with_value
 from optrun.config.model.run import RunConfig
-from optrun.config.resolve import Resolved
+from optrun.config.resolution import Resolved
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.tree import YamlNode

@@ -1,6 +1,6 @@
 """Transforms of gradients and updates, wrappers, and rules composed of them."""
 
-from optrun.optim.transforms.composed import composed
+from optrun.optim.transforms.composing import composed
 from optrun.optim.transforms.gradient import (
     AdaptiveClip,
     AddNoise,
