@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from optrun.arrays import Array
+from optrun.arrays import Array, Parameters
 from optrun.optim.curvature import Hessian
 from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
@@ -46,27 +46,21 @@ class Evaluator:
     def snapshot(self, lanes: Array | Sequence[int], *, others_continue: bool) -> None:
         """Copy the current parameters of lanes as their final ones."""
         params, average = self._pack.evaluated(), self._pack.averaged()
-        if others_continue and self._final is params:
-            self._final = params.copy()
-        if self._final is not params:
-            self._final.data[lanes] = params.data[lanes]
+        if others_continue or self._final is not params:
+            self.snapshot_of(lanes, params.data)
         self._has_average[lanes] = average is not None
         for name, values in (average or {}).items():
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
 
-    def snapshot_of(self, lanes: Sequence[int], params: Array) -> None:
+    def snapshot_of(self, lanes: Array | Sequence[int], params: Array) -> None:
         """Copy the final parameters of lanes, whose average is none, from ``[B, n]``."""
-        if self._final is self._pack.evaluated():
-            self._final = self._final.copy()
-        self._final.data[lanes] = params[lanes]
+        self._kept().data[lanes] = params[lanes]
 
     def snapshot_where(self, ending: Array) -> None:
         """Copy, on the device, the parameters of the lanes in a mask `[B]`; the host learns the mask later."""
         params, average = self._pack.evaluated(), self._pack.averaged()
-        if self._final is params:
-            self._final = params.copy()
         copyto = self._pack.arrays.xp.copyto
-        copyto(self._final.data, params.data, where=ending[:, None])
+        copyto(self._kept().data, params.data, where=ending[:, None])
         for name, values in (average or {}).items():
             kept = self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))
             copyto(kept, values, where=ending.reshape(-1, *(1,) * (values.ndim - 1)))
@@ -77,13 +71,18 @@ class Evaluator:
 
     def restore(self, lanes: Array, best: BestParameters) -> None:
         """Make the best parameters of lanes their final ones."""
-        if self._final is self._pack.evaluated():
-            self._final = self._final.copy()
+        kept = self._kept()
         for name, values in best.params:
-            self._final[name][lanes] = values[lanes]
+            kept[name][lanes] = values[lanes]
         for name, values in best.average:
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
         self._has_average[lanes] = best.has_average[lanes]
+
+    def _kept(self) -> Parameters:
+        """Return the final parameters, from now on apart from the current ones."""
+        if self._final is self._pack.evaluated():
+            self._final = self._final.copy()
+        return self._final
 
     def final(self, lanes: Array) -> dict[str, Array]:
         """Return the final metrics of lanes, in their order; those of the average are NaN for lanes without one."""
