@@ -31,15 +31,6 @@ class CurveColumns:
         return np.cumsum(self.counts)
 
     @classmethod
-    def joined(cls, of: Sequence[Mapping[str, Array]]) -> "CurveColumns | None":
-        """Return the series of these runs, each columns ``[n]`` or nothing; None where they have other columns."""
-        names = list(next(filter(None, of), ()))
-        if any(each and list(each) != names for each in of):
-            return None
-        counts = np.array([len(each[STEP]) if each else 0 for each in of], np.int64)
-        return cls(counts, {name: np.concatenate([each[name] for each in of if each]) for name in names})
-
-    @classmethod
     def of_parts(cls, parts: "Sequence[tuple[Array, CurveColumns]]", size: int) -> "CurveColumns | None":
         """Return the series of the runs 0 … size - 1, of which each part has the next rows of some runs ``[n]``.
 

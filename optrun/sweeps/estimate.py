@@ -18,7 +18,7 @@ from optrun.plugins import load_plugin
 from optrun.store import RunState, Status, Store
 from optrun.store.blocks import LEAST_LANES
 from optrun.store.config_columns import ConfigColumns
-from optrun.store.curve_columns import CURVE, EVALUATION, CurveColumns
+from optrun.store.curve_columns import CURVE, EVALUATION, STEP, CurveColumns
 from optrun.store.locate import RESULTS
 from optrun.store.pack_columns import PackColumns
 from optrun.store.states import States
@@ -175,18 +175,18 @@ def _stored(plan: Plan, runs: Sequence[int], found: Estimate) -> tuple[float, fl
 
 def _alike(runs: range, found: Estimate) -> PackColumns:
     """Return what runs leave of which no two have equal values."""
-    names = [name for name in found.evaluations if name != "step"]
+    names = [name for name in found.evaluations if name != STEP]
     states = [
         RunState(status=Status.COMPLETED, steps=found.steps, summary=dict.fromkeys(names, float(run)))
         for run in runs
     ]
 
-    def of(columns: Mapping[str, Array]) -> CurveColumns | None:
-        return CurveColumns.joined(
-            [{name: of if name == "step" else of + run for name, of in columns.items()} for run in runs]
-        )
+    def of(columns: Mapping[str, Array]) -> CurveColumns:
+        counts = np.full(len(runs), len(columns.get(STEP, ())), np.int64)
+        added = np.arange(len(runs))[:, None]
+        each = {name: values + (0 if name == STEP else 1) * added for name, values in columns.items()}
+        return CurveColumns(counts, {name: values.ravel() for name, values in each.items()})
 
-    curves = {CURVE: of(found.curves), EVALUATION: of(found.evaluations)}
-    series = {kind: each for kind, each in curves.items() if each is not None}
+    series = {CURVE: of(found.curves), EVALUATION: of(found.evaluations)}
     params = {name: np.stack([values + run for run in runs]) for name, values in found.params.items()}
     return PackColumns(runs, States.of(states), series, params)

@@ -1,6 +1,6 @@
 """Stores and curves to test with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,21 @@ def columns(first: int, last: int) -> dict[str, Any]:
     }
 
 
+def joined(of: Sequence[Mapping[str, Any]]) -> CurveColumns:
+    """Return the series of these runs, each columns ``[n]`` of the same names, or nothing."""
+    names = list(next(filter(None, of), ()))
+    counts = np.array([len(each["step"]) if each else 0 for each in of], np.int64)
+    return CurveColumns(counts, {name: np.concatenate([each[name] for each in of if each]) for name in names})
+
+
 def packed(
     left: Mapping[int, tuple[RunState, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]],
 ) -> PackColumns:
     """Return as columns what runs leave: of each its state, curves, evaluations and parameters."""
     states, curves, evaluations, params = zip(*left.values(), strict=True)
-    arrays = [
-        [{name: np.asarray(of) for name, of in each.items()} for each in own] for own in (curves, evaluations)
-    ]
-    series = {kind: CurveColumns.joined(own) for kind, own in zip((CURVE, EVALUATION), arrays, strict=True)}
+    series = {kind: joined(own) for kind, own in ((CURVE, curves), (EVALUATION, evaluations))}
     named = {name: np.stack([each[name] for each in params]) for name in params[0]}
-    return PackColumns(list(left), States.of(states), {kind: of for kind, of in series.items() if of}, named)
+    return PackColumns(list(left), States.of(states), series, named)
 
 
 def config_columns(count: int) -> ConfigColumns:
