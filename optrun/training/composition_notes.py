@@ -1,20 +1,17 @@
 """Notes about what an optimizer and its schedules are composed of: parts and options of parts without effect."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.model.components import Component
 from optrun.errors import counted
-from optrun.intervals import INTERVAL
-from optrun.registry import DECAY, TRANSFORMS, Option, Registry, optimizers, schedulers
-from optrun.training.build import CHECKED, scheduled_steps
+from optrun.registry import DECAY, TRANSFORMS, Option, Registry, optimizers
+from optrun.training.build import scheduled_steps
 from optrun.training.pack import Pack
 from optrun.training.schedule_paths import schedules_by_path
-from optrun.training.stacking import built
 
 WEIGHT_DECAY = "weight_decay"
 
@@ -106,47 +103,3 @@ def idle_rule(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterato
         is_set = f"optimizer.{name}" in varied or chosen.options[name] != option.default
         if is_set and all(name in options for options in inheriting):
             yield f"optimizer.{name} has no effect: each of the param_groups, which have all parameters, has its own"
-
-
-def idle_schedule_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
-    """Yield options of schedules without which their values are the same in all steps of the run."""
-    if pack.steps > CHECKED:
-        return  # all steps are too many to compare, and a sample may miss the few in which an option counts
-    compared = [scheduled_steps(pack.steps, SAMPLED_STEPS), scheduled_steps(pack.steps)]
-    for path, chosen in schedules_by_path(config).items():
-        options: Mapping[str, Option] = schedulers.find(chosen.name).options()
-        if any(each.startswith(f"{path}.") for each in varied):
-            continue
-        for name, value in chosen.options.items():
-            default = options[name].default
-            is_number = type(value) in (int, float) and name != INTERVAL.name
-            if not is_number or options[name].required or value == default:
-                continue
-            without = chosen.model_copy(update={"options": {**chosen.options, name: default}})
-            if all(_are_equal(chosen, without, steps) for steps in compared):
-                yield f"{path}.{name} has no effect on {chosen.name} with its other options"
-
-
-def _are_equal(one: Component, other: Component, steps: Array) -> bool:
-    """Whether two schedules are known to have the same values at the steps."""
-    given, others = _values(one, steps), _values(other, steps)
-    return given is not None and others is not None and all(map(np.array_equal, given, others))
-
-
-def _values(chosen: Component, steps: Array) -> Sequence[Array] | None:
-    """Return the values of a schedule from 1, and of its momentum; None where they are not known or it is refused."""
-    options = {key: value for key, value in chosen.options.items() if key != INTERVAL.name}
-    try:
-        cls = schedulers.find(chosen.name)
-        cls.validate_options({name: option.default for name, option in cls.options().items()} | options)
-        schedule = built(chosen.model_copy(update={"options": options}))
-        if not schedule.is_known_ahead or schedule.has_feedback:
-            return None
-        found = [schedule.at(steps, 1.0)]
-        if (momentum := schedule.momentum()) is not None:
-            found.append(momentum[1].at(steps, 1.0))
-    except (
-        Exception
-    ):  # options that do not go together without one of them; the run says what a plugin raises
-        return None
-    return found

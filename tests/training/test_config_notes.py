@@ -207,6 +207,15 @@ def test_a_run_of_one_step_records_it():
     assert notes(steps=1, checkpoint={"every": "30s"}, evaluate={"every": 1}) == []
 
 
+def test_a_schedule_that_has_an_effect_in_a_few_steps_of_a_long_run_has_no_note():
+    def found(step):
+        brief = {"name": "LambdaLR", "lr_lambda": f"1 + exp(-1e3 * (t - {step})**2)"}
+        return notes(brief, steps=100_000)
+
+    assert found(50_001) == []
+    assert found(100_000) == ["scheduler: LambdaLR changes nothing within the run's 100,000 steps"]
+
+
 EPOCHS = {"name": "CosineAnnealingLR", "T_max": 3, "interval": "epoch"}
 
 
