@@ -42,6 +42,7 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *idle_schedules(pack, config, varied),
             *late_times(pack, config),
             *_rare_times(pack, config),
+            *_idle_growth(pack, config, varied),
             *single_steps(pack, config),
             *_idle_seeds(pack, config, varied),
             *_reversed_modes(config),
@@ -158,6 +159,25 @@ def _rare_times(pack: Pack, config: RunConfig) -> Iterator[str]:
     for i, step in enumerate(kept if isinstance(kept, list) else ()):
         if step > steps:
             yield f"record.params.{i}: {step:,} is never reached in the run's {counted(steps, 'step')}"
+
+
+def _idle_growth(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield that batches are to grow and do not, or not within the run."""
+    milestones = config.problem.options.get("batch_milestones") or []
+    gamma, known = config.problem.options.get("batch_gamma"), problems.find(config.problem.name).options()
+    path, steps_in = "problem.batch_milestones", pack.problem.steps_in
+    if gamma is not None and not milestones and gamma != known["batch_gamma"].default:
+        yield f"problem.batch_gamma has no effect without {path}"
+    if gamma == 1:
+        if milestones and "problem.batch_gamma" not in varied:
+            yield f"{path} has no effect: problem.batch_gamma is 1"
+        return
+    for i, epoch in enumerate(milestones):
+        before, after = (steps_in(epoch + each) - steps_in(epoch + each - 1) for each in (0, 1))
+        if steps_in(epoch) >= pack.steps:
+            yield f"{path}.{i}: epoch {epoch:,} is never reached in the run's {counted(pack.steps, 'step')}"
+        elif before == after:
+            yield f"{path}.{i} has no effect: a batch has all training samples already"
 
 
 def _reversed_modes(config: RunConfig) -> Iterator[str]:

@@ -207,6 +207,37 @@ def test_a_run_of_one_step_records_it():
     assert notes(steps=1, checkpoint={"every": "30s"}, evaluate={"every": 1}) == []
 
 
+@pytest.mark.parametrize(
+    ("growth", "varied", "expected"),
+    [
+        ({"batch_milestones": [1, 2], "batch_gamma": 3}, (), []),
+        ({"batch_milestones": [1, 11], "batch_gamma": 3}, (), []),
+        ({"batch_milestones": [1, 12], "batch_gamma": 3}, (), [".1: epoch 12 is never reached in the run's 40 steps"]),
+        ({"batch_milestones": [1, 2]}, (), []),
+        ({"batch_milestones": [1, 2, 3, 4]}, (), [".3 has no effect: a batch has all training samples already"]),
+        ({"batch_milestones": [1, 2], "batch_gamma": 1}, (), [" has no effect: problem.batch_gamma is 1"]),
+        ({"batch_milestones": [1, 2], "batch_gamma": 1}, {"problem.batch_gamma"}, []),
+    ],
+)  # fmt: skip
+def test_batches_that_do_not_grow_are_told(growth, varied, expected):
+    """Of 50 samples an epoch has 7 batches of 8, 4 of 16, 2 of 32, and 1 of 50; 7 of 8, then 3 of 24, and 1 of 50."""
+    problem = {
+        "name": "softmax_regression",
+        "data": "blobs(samples=50)",
+        "test_fraction": 0.0,
+        "batch_size": 8,
+    }
+    found = notes(problem=problem | growth, varied=varied)
+    assert found == [f"problem.batch_milestones{each}" for each in expected]
+
+
+def test_a_factor_of_batches_that_do_not_grow_has_no_effect():
+    problem = {"name": "softmax_regression", "data": "iris", "batch_size": 8}
+    said = "problem.batch_gamma has no effect without problem.batch_milestones"
+    for gamma, expected in ((1, [said]), (2, []), (3, [said])):
+        assert notes(problem=problem | {"batch_gamma": gamma}) == expected
+
+
 def test_a_schedule_that_has_an_effect_in_a_few_steps_of_a_long_run_has_no_note():
     def found(step):
         brief = {"name": "LambdaLR", "lr_lambda": f"1 + exp(-1e3 * (t - {step})**2)"}
