@@ -68,17 +68,12 @@ class Formula:
         self, x: Array, grad: Array, loops: LoopEngine | None, numbers: Numbers = _NONE
     ) -> Callable[[], Array]:
         """Return the function that writes the gradients ``[B, n]`` at x ``[B, n]``, and returns the values ``[B]``."""
-        column = _column_like(x) if isinstance(x, np.ndarray) else self._arrays.empty((len(x), 1))
+        column = self._column_like(x)
         buffers = {"x": x, "grad": grad, "loss": column[:, 0]}
         calls = self._calls(self._vectors, buffers, numbers)
         losses: Array = column[:, 0]
         # A loop needs all of its buffers in the same layout.
-        if (
-            self._unrolled
-            and not self._arrays.is_on_device
-            and x.flags.forc
-            and _strides(x) == _strides(grad)
-        ):
+        if self._unrolled and x.flags.forc and _strides(x) == _strides(grad):
             listing, nodes = self._unrolled
             coefficients = self._values(nodes, numbers)
             columns = {
@@ -87,7 +82,8 @@ class Formula:
                 for i in range(self._dim)
             }
             columns |= {"loss0": column, "p": x[:, :1]}
-            if len(listing.instructions) <= _count(self._vectors[0]):
+            is_on_host = not self._arrays.is_on_device
+            if is_on_host and len(listing.instructions) <= _count(self._vectors[0]):
                 calls = NumpyEngine().bind(listing, columns, coefficients)
             if loops is not None:
                 calls = loops.bind_loop(calls, listing, columns, coefficients)
@@ -114,6 +110,11 @@ class Formula:
         product = self._arrays.empty(x.shape)
         self._calls(self._product, {"x": x, "v": vectors, "product": product}, numbers)()
         return product
+
+    def _column_like(self, array: Array) -> Array:
+        """Return a column ``[B, 1]`` with the same stride as an array's columns."""
+        distance = max(1, array.strides[0] // array.itemsize)
+        return self._arrays.empty((len(array) * distance,))[::distance, None]
 
     @cached_property
     def _product(self) -> "_Lowered":
@@ -204,13 +205,6 @@ def _count(listing: Listing) -> int:
     shapes = dict(listing.shapes)
     lengths = (shapes.get(each.operands[0], (0,)) for each in listing.instructions if each.op == "sum")
     return len(listing.instructions) + sum(length[0].bit_length() for length in lengths if length)
-
-
-def _column_like(array: Array) -> Array:
-    """Return a column ``[B, 1]`` with the same stride as an array's columns."""
-    distance = max(1, array.strides[0] // array.itemsize)
-    column: Array = np.empty(len(array) * distance, array.dtype)[::distance, None]
-    return column
 
 
 def _strides(array: Array) -> list[int]:

@@ -11,6 +11,7 @@ import optrun
 from optrun.arrays import chunk_length
 from optrun.config import RunConfig
 from optrun.errors import OptrunWarning, RunFailedError
+from optrun.problems.vectors import VectorProblem
 from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training import recorder
@@ -157,6 +158,18 @@ def test_nothing_goes_over_within_the_steps_between_two_looks(problem, captures,
     assert uploads <= {0, 1, 1 + chunk_length(3)} | epochs
     assert set(to_host) == {to_host[0]}
     assert (stand_in.launched["graph"] > 200) == captures
+
+
+@pytest.mark.parametrize("lane_fast", [True, False])
+def test_a_function_of_few_elements_is_one_kernel(lane_fast, transfers, monkeypatch):
+    monkeypatch.setattr(stand_in.settings, "captures", False)
+    monkeypatch.setattr(VectorProblem, "lane_fast", lane_fast)
+    expected, found = ([], [])
+    for backend, losses in (("numpy", expected), ("cupy", found)):
+        lanes = Pack([config(backend=backend, seed=seed, problem="helical_valley") for seed in range(3)])
+        losses += [lanes.arrays.to_host(loss).tobytes() for _, loss in lanes.iterate(0, 20)]
+    assert found == expected
+    assert stand_in.launched["step"] == 2 * 20  # that of the function, and that of the rule
 
 
 def test_batches_that_are_no_arrays_are_not_replayed_but_run(transfers):

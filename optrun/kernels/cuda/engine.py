@@ -38,6 +38,17 @@ class CupyEngine:
         sizes = map(np.int64, (rows.rows, rows.columns, rows.distance))
         return partial(launch, partial(step, *_threads(rows.rows, rows.columns), (*given, *sizes)))
 
+    def bind_loop(
+        self,
+        calls: Callable[[], None],
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
+    ) -> Callable[[], None]:
+        """Return the function that does to these buffers what the calls do; coefficients may be on the host."""
+        xp = Arrays("cupy").xp
+        return self.bind(listing, buffers, [xp.asarray(value) for value in coefficients])
+
 
 class DeviceCoefficients:
     """Coefficients in CuPy arrays: the table is transferred once, and a counter on the device selects the row.
