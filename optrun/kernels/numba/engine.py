@@ -15,11 +15,11 @@ from optrun.errors import MissingExtraError, install
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import bound, compiled, is_installed
-from optrun.kernels.numba.computed import Computation, numbers_of_leaves
 from optrun.kernels.numba.source import BLOCK, source
-from optrun.kernels.numba.trajectory import trajectory_source, value_of, variables_of
+from optrun.kernels.numba.trajectory import trajectory_source
 from optrun.kernels.threads import run_in_threads, threads_per_step
 from optrun.kernels.trajectory import Elements, Stretch, Watch
+from optrun.kernels.trajectory_plan import planned
 
 PROBE = 'signature = "void()"\ndef step():\n    pass\n'
 """What compiles wherever Numba works."""
@@ -117,56 +117,18 @@ class NumbaEngine:
 
     def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
         """Return the function that makes the steps of a stretch."""
-        parameters, steps = stretch.buffers["p"], stretch.steps
-        (lanes, dim), dtype = parameters.shape, parameters.dtype
-        given = {value_of(name): column for name, column in function.columns.items()} | dict(stretch.columns)
-        columns = {name: column.dtype == bool for name, column in given.items()}
-        form, leaves = Computation.of(stretch.deferred)
-        text = trajectory_source(
-            function.listing,
-            stretch.rule,
-            dim,
-            dtype.name,
-            tuple(columns.items()),
-            form,
-            has_target=bool(watch.above[0] > -np.inf),
-        )
-        numbers = [
-            *(stretch.buffers[name] for name in variables_of(stretch.rule)),
-            *(
-                function.values,
-                stretch.shared,
-                watch.within,
-                watch.above,
-                watch.losses,
-                watch.last,
-                watch.final,
-            ),
-            np.full(1, -1, dtype),
-            *(column for name, column in given.items() if not columns[name]),
-            *numbers_of_leaves(leaves, steps),
-        ]
-        conditions = [watch.running, *(given[name] for name in columns if columns[name])]
-        across, along = (stride // parameters.itemsize for stride in parameters.strides)
-        rows = [lanes if len(column) > 1 else 0 for column in given.values()]
-        recorded, width = watch.recorded, stretch.shared.shape[1]
-        widths = [leaf.values.shape[1] for leaf in leaves]
-        common = [lanes, across, along, steps, recorded.start, recorded.step, width, *rows, *widths]
-        is_shared = self._threads > 1 and lanes * steps >= self._shared_steps
+        plan, arrays, given = planned(function, stretch, watch)
+        text = trajectory_source(plan)
+        numbers = [arrays[name] for name, kind in plan.arrays.items() if kind != "bool"]
+        numbers.append(np.full(1, -1, plan.dtype))
+        conditions = [arrays[name] for name, kind in plan.arrays.items() if kind == "bool"]
+        lanes, common = given["lanes"], [*given.values()]
+        is_shared = self._threads > 1 and lanes * stretch.steps >= self._shared_steps
         shares = _parts(lanes, 2 * self._threads if is_shared else 1, BLOCK)
-        integers = [
-            np.array([share.start, share.stop, *common, *[0] * len(share)], np.intp) for share in shares
-        ]
+        integers = [np.array([share.start, share.stop, *common], np.intp) for share in shares]
         with working():
             pieces = [_by_any_thread(bound(text, numbers, conditions, each)) for each in integers]
-        run = run_in_threads(pieces, self._threads)
-
-        def trajectory() -> None:
-            run()
-            for share, each in zip(shares, integers, strict=True):
-                watch.ended[share.start : share.stop] = each[-len(share) :]
-
-        return trajectory
+        return run_in_threads(pieces, self._threads)
 
 
 def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> dict[str, Array]:
