@@ -51,8 +51,8 @@ class Coefficients(Protocol):
     def load(self, shared: Array, columns: Sequence[Any]) -> None:
         """Set the table of the coming steps: shared values `[T, K]`, and a column `[T, B]` per coefficient.
 
-        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``. On the
-        host a column may be deferred.
+        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``; others
+        may be deferred.
         """
 
     def fetch(self, row: int) -> None:

@@ -1,10 +1,10 @@
 """Trajectories: many steps of a function of few elements by an elementwise rule, without going back to Python.
 
-An engine runs the two listings as one loop: it takes a block of lanes, makes all the steps, and takes the next block.
-So parameters, gradients and states stay in registers and in the nearest cache. Coefficients that differ from step to
-step and from lane to lane are computed in the loop, of what steps and what lanes have in common. Losses are written
-where they are recorded; a lane whose loss is no longer within its bounds is left with the parameters of that step. The
-operations are those of single steps, so the bits are the same.
+An engine runs the two listings as one loop: it takes a block of lanes, on a GPU one in each thread, makes all steps,
+and takes the next block. So parameters, gradients and states stay in registers and in the nearest cache. Coefficients
+that differ from step to step and from lane to lane are computed in the loop, of what steps and what lanes have in
+common. Losses are written where they are recorded; a lane whose loss is no longer within its bounds is left with the
+parameters of that step. The operations are those of single steps, so the bits are the same.
 """
 
 from collections.abc import Callable, Mapping

@@ -38,8 +38,9 @@ class LaneTracker:
         self._stopping = Stopping(config.stop, pack.lanes)
         self._evaluator = Evaluator(pack)
         self._best = BestParameters(pack) if config.stop.restore_best else None
-        self._device_losses = DeviceLosses(pack, config.stop) if pack.is_asynchronous else None
         self._leaps = leaps_of(pack)
+        is_asynchronous = pack.is_asynchronous and self._leaps is None
+        self._device_losses = DeviceLosses(pack, config.stop) if is_asynchronous else None
         self.results = LaneResults(
             pack,
             self.runs,
@@ -97,6 +98,11 @@ class LaneTracker:
             self._store_loss(t, loss)
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
+
+    @property
+    def may_leap(self) -> bool:
+        """Whether steps can be made many at once; then those between them are synchronous."""
+        return self._leaps is not None
 
     def makes_leaps(self, t: int) -> bool:
         """Whether steps from t on are to be made at once, for which the pack is then ready."""

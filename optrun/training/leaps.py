@@ -55,7 +55,7 @@ class Leaps:
         self._loop = f"{type(pack.optimizer).__name__} {elements.listing}"
         self._is_worth = False
         lanes, dtype = pack.lanes, pack.arrays.dtype
-        self._final = np.empty((lanes, pack.params.size), dtype)
+        self._final = pack.arrays.empty((lanes, pack.params.size))
         self._ended, self._last = np.zeros(lanes, np.intp), np.empty(lanes, dtype)
         self._limits: Array = np.empty(0)
         self._within = np.empty(lanes, dtype)

@@ -85,7 +85,7 @@ class Pack:
         return len(self.configs)
 
     def iterate(
-        self, start: int, stop: int | None = None, leap: Callable[[int], int] = int
+        self, start: int, stop: int | None = None, leap: Callable[[int], int] | None = None
     ) -> Iterator[tuple[int, Array]]:
         """Yield each step in ``start`` … ``stop`` - 1 (by default the last step) and its loss `[B]`.
 
@@ -99,7 +99,7 @@ class Pack:
         needs_loss, reads_samples = optimizer.needs_loss, optimizer.reads_samples
         replay = (
             Replay(self.arrays, problem.loss_and_grad)
-            if self.is_asynchronous and not optimizer.has_post_hooks
+            if self.is_asynchronous and not optimizer.has_post_hooks and leap is None
             else None
         )
         loss_and_grad = replay.loss_and_grad if replay else problem.loss_and_grad
@@ -130,7 +130,7 @@ class Pack:
                     scheduler.step(metrics=observed)
                 else:  # no scheduler step after the last update: it could leave the hyperparameter's bounds
                     scheduler.finish(observed)
-            t = leap(t + 1)
+            t = t + 1 if leap is None else leap(t + 1)
         if replay is not None:
             replay.finish()
 

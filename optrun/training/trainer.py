@@ -152,7 +152,8 @@ class Trainer:
         while start is not None:
             # Asked before the first step, whose coefficients are then prepared with those of the next ones.
             self._lanes.makes_leaps(start)
-            steps, start = self._lanes.pack.iterate(start, self._stop, self._leap), None
+            leap = self._leap if self._lanes.may_leap else None
+            steps, start = self._lanes.pack.iterate(start, self._stop, leap), None
             for t, loss in steps:
                 self._step = t
                 if self._lanes.is_sparse and t % self._lanes.sync_every == 0:

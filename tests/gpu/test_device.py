@@ -7,14 +7,19 @@ from optrun.arrays import Arrays
 from optrun.kernels.cuda import graph
 from optrun.kernels.cuda.graph import _StepGraph
 from optrun.registry import optimizers, problems
+from optrun.training import lane_tracker
+from optrun.training.leaps import Leaps
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu.test_kernels import steps_on
 from tests.gpu.test_path import ENDS, RATES, RIDGE, both, config, of_rates, results
+from tests.gpu.test_trajectories import CASES as CASES_OF_TRAJECTORIES
+from tests.gpu.test_trajectories import on
 from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane
 from tests.oracles.rules import takes_vectors
 from tests.problems.cases import CASES, case_id, pack
+from tests.training.test_leaps import STEPS, configs, run
 
 runtime = pytest.importorskip("cupy", reason="not run: CuPy is not installed").cuda.runtime
 try:
@@ -73,8 +78,28 @@ def test_a_lane_that_ends_between_two_looks_ends_as_on_the_cpu(changes):
     assert [lane["state"]["status"] for lane in found] == [lane["state"]["status"] for lane in expected]
 
 
+@pytest.mark.parametrize("changes", ENDS.values(), ids=ENDS.keys())
+def test_a_lane_that_ends_between_two_looks_ends_as_in_a_trajectory(changes, monkeypatch):
+    chosen = [config(backend="cupy", **each) for each in of_rates(RATES, steps=150, **changes)]
+    made = results(chosen)
+    monkeypatch.setattr(lane_tracker, "leaps_of", lambda pack: None)
+    assert results(chosen) == made
+
+
+@pytest.mark.parametrize(("rule", "function", "dtype", "lanes"), CASES_OF_TRAJECTORIES)
+def test_a_trajectory_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypatch):
+    chosen = on("cupy", configs(rule, 23 * lanes, problem={"name": function}, dtype=dtype))
+    launched, make = [], Leaps.make
+    monkeypatch.setattr(Leaps, "make", lambda *given: launched.append(made := make(*given)) or made)
+    made = run(chosen)
+    assert sum(each.steps for each in launched) > STEPS // 2
+    monkeypatch.setattr(lane_tracker, "leaps_of", lambda pack: None)
+    assert run(chosen) == made
+
+
 @pytest.mark.parametrize("problem", ["rosenbrock", {"name": "mlp", "batch_size": 100}], ids=str)
 def test_lanes_and_graphs_change_no_bit(problem, monkeypatch):
+    monkeypatch.setattr(lane_tracker, "leaps_of", lambda pack: None)
     configs = [config(backend="cupy", problem=problem, seed=seed, steps=70) for seed in range(5)]
     together = results(configs)
     assert [results([each])[0] for each in configs] == together

@@ -88,5 +88,5 @@ def test_the_command_line_runs_on_the_device_and_gives_the_results_of_the_cpu(tr
         assert done.returncode == 0, done.stderr
     curves = [call("curves", name, "--json").stdout for name in ("numpy", "cupy")]
     assert curves[0] == curves[1].replace("cupy", "numpy")
-    assert stand_in.launched["graph"] > 90
+    assert stand_in.launched["trajectory"]
     assert call("doctor").returncode == 0

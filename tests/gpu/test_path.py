@@ -112,7 +112,7 @@ ENDS = {
 
 @pytest.mark.full
 @pytest.mark.parametrize(("end", "dtype"), in_turn(zip(ENDS), ("float32", "float64")))
-def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(end, dtype, transfers):
+def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(end, dtype, transfers, step_by_step):
     changes = ENDS[end]
     expected, found = both(of_rates(RATES, dtype=dtype, steps=150, **changes))
     is_replayed = "metrics" not in changes.get("record", {}) and "patience" not in changes.get(
@@ -172,6 +172,15 @@ def test_a_function_of_few_elements_is_one_kernel(lane_fast, transfers, monkeypa
     assert stand_in.launched["step"] == 2 * 20  # that of the function, and that of the rule
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("end", "dtype"), in_turn(zip(ENDS), ("float64", "float32")))
+def test_a_lane_that_ends_in_a_trajectory_has_the_results_of_the_cpu(end, dtype, transfers):
+    expected, found = both(of_rates(RATES, dtype=dtype, steps=150, **ENDS[end]))
+    assert found == expected
+    leaps = end in ("diverged", "too high", "target", "thin rows", "evaluations", "after lanes are fewer")
+    assert bool(stand_in.launched["trajectory"]) == leaps
+
+
 def test_batches_that_are_no_arrays_are_not_replayed_but_run(transfers):
     lanes = Pack([config(backend="cupy", steps=20)])
     expected = [lanes.arrays.to_host(loss).tolist() for _, loss in lanes.iterate(0)]
@@ -206,7 +215,9 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(transfers):
     assert results(configs)[0] == whole
 
 
-def test_a_device_that_fails_fails_the_run_and_what_was_recorded_is_kept(transfers, monkeypatch):
+def test_a_device_that_fails_fails_the_run_and_what_was_recorded_is_kept(
+    transfers, step_by_step, monkeypatch
+):
     configs = [config(backend="cupy", optimizer={"name": "SGD", "lr": lr}) for lr in (1e-4, 1e-2)]
     pack, memory = Pack(configs), MemoryStore(configs)
     computed, calls = pack.problem.loss_and_grad, []

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from optrun.kernels.cuda.source import OPTIONS, fetch_source, watch_source
+from optrun.training.leaps import leaps_of
+from optrun.training.pack import Pack
 from tests.gpu import stand_in
 from tests.gpu.test_kernels import params_of
+from tests.gpu.test_trajectories import CASES, on
 from tests.optim.samples import VARIANTS, in_turn, per_lane
+from tests.training.test_leaps import STEPS, configs
 
 NVCC = shutil.which("nvcc")
 INEXACT = re.compile(r"\b(fma|mad|div|sqrt|rcp|rsqrt)\.(\w+\.)*(f32|f64)\b.*|.*\.(approx|ftz|full)\b.*")
@@ -25,7 +29,10 @@ def inexact(ptx):
 
 
 def sources_of(dtype, rng):
-    """Return every kernel of three steps of every rule, alone or with hyperparameters that differ, in turn."""
+    """Return every kernel of three steps of every rule, alone or with hyperparameters that differ, in turn.
+
+    And the trajectories of a few rules.
+    """
     sources = {fetch_source(dtype), watch_source(dtype)}
     made = [(rule, options) for rule, options in VARIANTS if not rule.needs_closure]
     layouts = (
@@ -36,6 +43,12 @@ def sources_of(dtype, rng):
         optimizer = rule(params_of("cupy", rule, lanes, dtype, lane_fast), **{**options, **values})
         for _ in range(3):
             optimizer.step(loss=np.ones(lanes))
+    for rule, function, of, lanes in CASES[::4]:
+        if of == dtype:
+            leaps = leaps_of(Pack(on("cupy", configs(rule, lanes, problem={"name": function}, dtype=dtype))))
+            assert leaps.is_worth(STEPS)
+            bounds = np.full(lanes, 1e9), 1e-9 if lanes > 1 else -np.inf, np.ones(lanes, bool)
+            leaps.make(0, STEPS, 3, np.empty((STEPS, lanes)), *bounds)
     return sorted(sources | stand_in.sources)
 
 

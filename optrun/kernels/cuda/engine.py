@@ -14,12 +14,20 @@ from optrun.arrays import Array, Arrays
 from optrun.kernels.coefficients import Layout
 from optrun.kernels.cuda.launches import Launch, launch
 from optrun.kernels.cuda.source import OPTIONS, fetch_source, step_source
+from optrun.kernels.cuda.trajectory import trajectory_source
+from optrun.kernels.deferred import Deferred
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
+from optrun.kernels.trajectory import Elements, Stretch, Watch
+from optrun.kernels.trajectory_plan import planned
 
 THREADS = 256
+THREADS_OF_LANES = 64
+"""Of a block in which each thread makes all steps of a lane: fewer, so that few lanes have many multiprocessors."""
 MOST_BLOCKS = 1 << 15
 """Per axis of a grid; a thread handles several elements if there are more."""
+MOST_NUMBERS = 1 << 22
+"""Of a table of coefficients on the device."""
 
 
 class CupyEngine:
@@ -48,6 +56,31 @@ class CupyEngine:
         """Return the function that does to these buffers what the calls do; coefficients may be on the host."""
         xp = Arrays("cupy").xp
         return self.bind(listing, buffers, [xp.asarray(value) for value in coefficients])
+
+    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
+        """Whether a loop is to make many steps at once; always."""
+        return True
+
+    def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
+        """Return the function that makes the steps of a stretch, and fetches what is seen of them."""
+        plan, given, integers = planned(function, stretch, watch)
+        xp, lanes, rows = Arrays("cupy").xp, integers["lanes"], len(watch.recorded)
+        made = {
+            "the_losses": xp.empty((rows, lanes), plan.dtype),
+            "the_last": xp.empty(lanes, plan.dtype),
+            "the_ended": xp.empty(lanes, np.int64),
+            "the_running": xp.asarray(watch.running),
+        }
+        arrays = [made[name] if name in made else xp.asarray(given[name]) for name in plan.arrays]
+        blocks = min(-(-lanes // THREADS_OF_LANES), MOST_BLOCKS)
+        run = kernel(trajectory_source(plan), "trajectory")
+
+        def trajectory() -> None:
+            run((blocks,), (THREADS_OF_LANES,), (*arrays, *map(np.int64, integers.values())))
+            for name, array in made.items():
+                given[name][: len(array)] = xp.asnumpy(array)
+
+        return trajectory
 
 
 class DeviceCoefficients:
@@ -78,8 +111,18 @@ class DeviceCoefficients:
         self._row = 0
         self._rows = 0
         self._fetch: Launch = _nothing
+        self._coming: tuple[Array, Sequence[Any]] | None = None
+        """Rows of which each is loaded as it is fetched, since some numbers are deferred, or there are too many."""
 
-    def load(self, shared: Array, columns: Sequence[Array]) -> None:
+    def load(self, shared: Array, columns: Sequence[Any]) -> None:
+        is_large = len(shared) * self._now.size > MOST_NUMBERS
+        if is_large or any(isinstance(column, Deferred) for column in columns):
+            self._coming = shared, columns
+        else:
+            self._coming = None
+            self._load(shared, columns)
+
+    def _load(self, shared: Array, columns: Sequence[Array]) -> None:
         steps = len(shared)
         if steps > self._rows:
             self._allocate(steps)
@@ -93,6 +136,10 @@ class DeviceCoefficients:
         self._row = 0
 
     def fetch(self, row: int) -> None:
+        if self._coming is not None:
+            shared, columns = self._coming
+            self._load(shared[row : row + 1], [_row_of(column, row) for column in columns])
+            row = 0
         if row != self._row:
             self._next.fill(row)
         self._row = row + 1
@@ -112,6 +159,14 @@ class DeviceCoefficients:
         given = (self._table, self._flags, self._now, self._now_conditions, self._next, *sizes)
         block = (min(1024, max(32, -(-max(width, flags) // 32) * 32)),)
         self._fetch = partial(kernel(fetch_source(self._dtype), "fetch"), (1,), block, given)
+
+
+def _row_of(column: Any, row: int) -> Array:
+    """Return a row of a column `[T or 1, B or 1]`, which may be deferred."""
+    if isinstance(column, Deferred):
+        return column.row(row)
+    found: Array = column[row : row + 1] if len(column) > 1 else column
+    return found
 
 
 def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

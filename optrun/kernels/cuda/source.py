@@ -5,6 +5,7 @@ Apart from the thread indices the kernels are plain C, so that tests can compile
 
 import math
 import sys
+from collections.abc import Sequence
 
 from optrun.kernels.bits import BITS, FORMATS, expression
 from optrun.kernels.layout import COLUMN, ROW, Rows
@@ -13,7 +14,7 @@ from optrun.kernels.lower import OPERATORS, Instruction, Listing, number_of, sca
 OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
 """Compiler options: every operation is rounded according to IEEE 754, and denormal numbers are kept."""
 
-C_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
+C_TYPES = {"float32": "float", "float64": "double", "bool": "bool", "intp": "long long"}
 
 
 def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
@@ -31,8 +32,6 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"const {types[name]}* __restrict__ all_{name}" for name in coefficients),
         *(f"long long {name}" for name in ("rows", "columns", "distance")),
     ]
-    integer = "unsigned int" if dtype == "float32" else "unsigned long long"
-    uses_bits = [each for each in listing.instructions if each.op in BITS]
     lines = [
         f'extern "C" __global__ void step({", ".join(parameters)})',
         "{",
@@ -51,8 +50,8 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"            {real} at_{name} = all_{name}[at];" for name in variables),
         *(f"            {real} {name};" for name in listing.names("_s")),
         *(f"            bool {name};" for name in listing.names("_b")),
-        *(f"            union {{ {real} number; {integer} bits; }} both;" for _ in uses_bits[:1]),
-        *(f"            {_statement(each, dtype)}" for each in listing.instructions),
+        *(f"            {line}" for line in both_bits(listing.instructions, dtype)),
+        *(f"            {statement(each, dtype)}" for each in listing.instructions),
         *(f"            all_{name}[at] = at_{name};" for name in variables if name in written),
         "        }",
         "    }",
@@ -118,7 +117,15 @@ extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __rest
 """
 
 
-def _statement(instruction: Instruction, dtype: str) -> str:
+def both_bits(instructions: Sequence[Instruction], dtype: str) -> list[str]:
+    """Return the declaration of `both`, a number and its bits, where operations on bits need it."""
+    integer = "unsigned int" if dtype == "float32" else "unsigned long long"
+    is_needed = any(each.op in BITS for each in instructions)
+    return [f"union {{ {C_TYPES[dtype]} number; {integer} bits; }} both;"] if is_needed else []
+
+
+def statement(instruction: Instruction, dtype: str) -> str:
+    """Return an instruction in a kernel, where scalars have the names of what it reads and writes."""
     target = scalar(instruction.target)
     if instruction.op in BITS:
         x, moved = (
