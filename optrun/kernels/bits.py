@@ -1,6 +1,5 @@
 """Operations on the bits of floats, which scale by powers of two; the other half of a float's arithmetic."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -74,8 +73,3 @@ def apply_bits(xp: Any, op: str, x: Array, out: Array) -> None:
 def _numbers(xp: Any, form: Format) -> list[Array]:
     # Arrays, since ufuncs take twice as long with Python's numbers.
     return [xp.asarray(each, form.integers) for each in (form.fraction, form.mask, form.large, form.one)]
-
-
-def calls_of(xp: Any) -> dict[str, Callable[[Array, Array], None]]:
-    """Return the function of each operation, which takes an array and its target."""
-    return {op: lambda x, out, op=op: apply_bits(xp, op, x, out) for op in BITS}  # type: ignore[misc]

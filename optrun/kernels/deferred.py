@@ -13,7 +13,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from optrun import arrays
 from optrun.arrays import Array
-from optrun.kernels.program import COMPARISONS
+from optrun.kernels.program import COMPARISONS, UFUNCS
 
 STEPS, LANES, DISTINCT = "steps", "lanes", "distinct"
 """What numbers are of; those of distinct lanes are a table `[T, D]`, of which each lane has a column by its index."""
@@ -234,23 +234,8 @@ def _computed(
 
 
 CONDITIONS = frozenset({*COMPARISONS, "and", "or", "not"})
-_FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "sqrt": np.sqrt,
-    "abs": np.absolute,
-    "max": np.maximum,
-    "min": np.minimum,
-    "floor": np.floor,
-    "and": np.logical_and,
-    "or": np.logical_or,
-    "not": np.logical_not,
-    "where": np.where,
-    **COMPARISONS,
-}
-_NAMES = {function: name for name, function in _FUNCTIONS.items() if name != "where"} | {
+_FUNCTIONS: Mapping[str, Callable[..., Array]] = {**UFUNCS, "where": np.where}
+_NAMES = {function: name for name, function in UFUNCS.items() if name != "sign"} | {
     np.bitwise_and: "and",
     np.bitwise_or: "or",
     np.invert: "not",

@@ -9,7 +9,7 @@ from optrun.arrays import Array, lane_sum
 from optrun.kernels.bits import BITS, apply_bits
 from optrun.kernels.deferred import Deferred, NotDeferredError, power
 from optrun.kernels.expand import expansion
-from optrun.kernels.program import COMPARISONS, Node, nodes_below, part_of
+from optrun.kernels.program import UFUNCS, Node, nodes_below, part_of
 
 
 def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dict[Node, Array]) -> Array:
@@ -73,23 +73,10 @@ def _bits(op: str, x: Array) -> Array:
 
 
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
+    **UFUNCS,
     "neg": lambda x: np.multiply(x, -1.0),
     "pow": power,
-    "sqrt": np.sqrt,
-    "abs": np.absolute,
-    "sign": np.sign,
-    "max": np.maximum,
-    "min": np.minimum,
     "where": np.where,
-    "floor": np.floor,
-    "and": np.logical_and,
-    "or": np.logical_or,
-    "not": np.logical_not,
     "sum": lambda x: lane_sum(x.copy())[:, None],
     **{op: partial(_bits, op) for op in BITS},
-    **COMPARISONS,
 }

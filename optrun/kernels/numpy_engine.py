@@ -7,13 +7,15 @@ operations are elementwise; so threads share large numbers of tiles.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from typing import Literal
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.bits import BITS, calls_of
+from optrun.kernels.bits import BITS, apply_bits
 from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Instruction, Listing, number_of
+from optrun.kernels.program import UFUNCS
 from optrun.kernels.threads import run_in_threads, threads_per_step
 
 TILE_BYTES = 1 << 17
@@ -22,28 +24,6 @@ SHARED_ABOVE = 16
 SHARED_TILE = 4
 """How much larger tiles are with several threads, which hand over the GIL at every instruction."""
 
-UFUNCS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "div": "divide",
-    "sqrt": "sqrt",
-    "abs": "absolute",
-    "sign": "sign",
-    "max": "maximum",
-    "min": "minimum",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "lt": "less",
-    "le": "less_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-    "floor": "floor",
-    "and": "logical_and",
-    "or": "logical_or",
-    "not": "logical_not",
-}
-
 
 class NumpyEngine:
     """Binds listings to buffers; tiles of the same shape share scratch arrays."""
@@ -51,8 +31,7 @@ class NumpyEngine:
     def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
         self._threads = threads_per_step() if threads is None else threads
-        self._arrays: dict[tuple[object, ...], Array] = {}
-        self._scratch: dict[tuple[object, ...], tuple[Array, ...]] = {}
+        self._scratch: dict[tuple[object, ...], Array] = {}
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -67,13 +46,17 @@ class NumpyEngine:
         threads = self._threads if len(tiles) > SHARED_ABOVE else 1
         if threads > 1:
             tiles = _tiles(buffers["p"], SHARED_TILE * self.tile_bytes)
+
+        def part(name: str, lanes: slice, columns: slice) -> Array:
+            if name in buffers:
+                return buffers[name][lanes, columns]
+            coefficient = coefficients[int(name[2:])]
+            return coefficient[lanes] if coefficient.ndim else coefficient
+
         pieces = []
         numbers = [np.array(number_of(name), buffers["p"].dtype) for name in _numbers(listing)]
         for lanes, columns in tiles:
-            own = [
-                self._argument(name, lanes, columns, buffers, coefficients) for name in listing.arguments()
-            ]
-            own += numbers
+            own = [part(name, lanes, columns) for name in listing.arguments()] + numbers
             shape = buffers["p"][lanes, columns].shape
             scratch = [self._scratch_of(listing, buffers["p"], shape, thread) for thread in range(threads)]
             if len(tiles) == 1:
@@ -81,42 +64,23 @@ class NumpyEngine:
             pieces.append(partial(_run, function, own, scratch))
         return run_in_threads(pieces, threads)
 
-    def _argument(
-        self,
-        name: str,
-        lanes: slice,
-        columns: slice,
-        buffers: Mapping[str, Array],
-        coefficients: Sequence[Array],
-    ) -> Array:
-        if name in buffers:
-            return buffers[name][lanes, columns]
-        coefficient = coefficients[int(name[2:])]
-        return coefficient[lanes] if coefficient.ndim else coefficient
-
     def _scratch_of(
         self, listing: Listing, parameters: Array, shape: tuple[int, ...], thread: int
-    ) -> tuple[Array, ...]:
+    ) -> list[Array]:
         """Return a thread's scratch arrays for tiles of this shape."""
-        order = "F" if is_lane_fast(parameters) else "C"
-        key = (listing, shape, parameters.dtype.name, order, thread)
-        if key not in self._scratch:
-            arrays = []
-            for name in _scratch_names(listing):
-                dtype = "bool" if name.startswith("_b") else parameters.dtype.name
-                array = (name, shape, dtype, order, thread)
-                if array not in self._arrays:
-                    self._arrays[array] = np.empty(shape, dtype, order)  # type: ignore[call-overload]
-                arrays.append(self._arrays[array])
-            self._scratch[key] = tuple(arrays)
-        return self._scratch[key]
+        order: Literal["C", "F"] = "F" if is_lane_fast(parameters) else "C"
+        arrays = []
+        for name in _scratch_names(listing):
+            dtype = "bool" if name.startswith("_b") else parameters.dtype.name
+            key = (name, shape, dtype, order, thread)
+            if key not in self._scratch:
+                self._scratch[key] = np.empty(shape, dtype, order)
+            arrays.append(self._scratch[key])
+        return arrays
 
 
 def _run(
-    function: Callable[..., None],
-    own: Sequence[Array],
-    scratch: Sequence[tuple[Array, ...]],
-    thread: int,
+    function: Callable[..., None], own: Sequence[Array], scratch: Sequence[Sequence[Array]], thread: int
 ) -> None:
     function(*own, *scratch[thread])
 
@@ -153,8 +117,8 @@ def _compile(listing: Listing) -> Callable[..., None]:
         f"def step({', '.join([*listing.arguments(), *numbers, *_scratch_names(listing)])}):\n    "
         + "\n    ".join(lines or ["pass"])
     )
-    namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}
-    namespace |= {"copyto": np.copyto, **calls_of(np)}
+    namespace: dict[str, Callable[..., None]] = {each.__name__: each for each in UFUNCS.values()}
+    namespace |= {"copyto": np.copyto, **{op: partial(apply_bits, np, op) for op in BITS}}
     exec(compile(source, "<step>", "exec"), namespace)
     return namespace["step"]
 
@@ -174,4 +138,4 @@ def _emit(instruction: Instruction, numbers: Mapping[str, str]) -> list[str]:
         return [f"not_equal({operands[0]}, _zero, out={target})"]
     if instruction.op in BITS:
         return [f"{instruction.op}({operands[0]}, {target})"]
-    return [f"{UFUNCS[instruction.op]}({', '.join(operands)}, out={target})"]
+    return [f"{UFUNCS[instruction.op].__name__}({', '.join(operands)}, out={target})"]

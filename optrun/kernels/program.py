@@ -72,6 +72,25 @@ COMPARISONS = {
 }
 
 
+UFUNCS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "sqrt": np.sqrt,
+    "abs": np.absolute,
+    "sign": np.sign,
+    "max": np.maximum,
+    "min": np.minimum,
+    "floor": np.floor,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "not": np.logical_not,
+    **COMPARISONS,
+}
+"""The elementary operations that NumPy has, and CuPy by the same names."""
+
+
 def part_of(name: str) -> slice:
     """Return the slice that the name of a `slice` or `pad` says."""
     return slice(*(int(bound) if bound else None for bound in name.split(":")))

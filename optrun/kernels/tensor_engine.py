@@ -16,9 +16,8 @@ from optrun.kernels.bits import apply_bits
 from optrun.kernels.cuda.launches import launch
 from optrun.kernels.factorizations import factorize
 from optrun.kernels.lower import Instruction, Listing, number_of
-from optrun.kernels.numpy_engine import UFUNCS
 from optrun.kernels.products import multiply
-from optrun.kernels.program import FACTORIZATIONS, part_of
+from optrun.kernels.program import FACTORIZATIONS, UFUNCS, part_of
 
 Call = Callable[[], object]
 Order = Literal["C", "F"]
@@ -92,29 +91,11 @@ class TensorEngine:
                 return [partial(factorize, xp, op, operands, target)]
             case "matmul":
                 return self._product(operands[0], operands[1], target)
-            case "sum" if operands[0].ndim == 2 and not instruction.axis:
-                if instruction.consumes:
-                    return self._halved(operands[0], target)
-                terms = xp.empty_like(operands[0])
-                return [partial(xp.copyto, terms, operands[0]), *self._halved(terms, target)]
             case "sum" | "amax":
-                joined = xp.add if instruction.op == "sum" else xp.maximum
-                return self._joined(joined, operands[0], target, instruction.axis)
+                return self._joined(instruction, operands[0], target)
             case "shifted" | "exponent" | "significand":
                 return [partial(apply_bits, xp, instruction.op, operands[0], target)]
-        return [partial(getattr(xp, UFUNCS[instruction.op]), *operands, out=target)]
-
-    def _halved(self, terms: Array, target: Array) -> list[Call]:
-        """Return the calls of a pairwise sum of each lane's terms `[B, n]`, which are overwritten."""
-        calls: list[Call] = []
-        n = terms.shape[1]
-        while n > 2:
-            half = n // 2
-            low, high = terms[:, :half], terms[:, n - half : n]
-            calls.append(partial(self._xp.add, low, high, out=low))
-            n -= half
-        last = partial(self._xp.add, terms[:, :1], terms[:, 1:2], out=target)
-        return [*calls, last if n == 2 else partial(self._xp.copyto, target, terms[:, :1] if n else 0)]
+        return [partial(getattr(xp, UFUNCS[instruction.op].__name__), *operands, out=target)]
 
     def _product(self, left: Array, right: Array, target: Array) -> list[Call]:
         """Return the calls of a matrix product of contiguous copies, so that bits do not depend on the layout."""
@@ -136,28 +117,26 @@ class TensorEngine:
             partial(self._xp.copyto, target, product),
         ]
 
-    def _joined(self, join: Callable[..., object], terms: Array, target: Array, axis: str) -> list[Call]:
-        """Return the calls that join the terms pairwise, in the same order for any layout; 0 if there are none."""
-        lanes, *shape = terms.shape
-        if axis:
-            along = terms.ndim + int(axis)
-            before, n, after = shape[: along - 1], shape[along - 1], shape[along:]
-            halves = self._xp.empty((lanes, *before, n, *after), terms.dtype)
-        else:
-            n = int(np.prod(shape))
-            halves = self._xp.empty((lanes, n), terms.dtype)
-            along = 1
-        calls: list[Call] = [partial(self._xp.copyto, halves.reshape(terms.shape), terms)]
-        if not n:
-            return [partial(self._xp.copyto, target, 0)]
-        ahead = (slice(None),) * along
+    def _joined(self, instruction: Instruction, terms: Array, target: Array) -> list[Call]:
+        """Return the calls that join terms pairwise, in the same order for any layout; 0 if there are none."""
+        xp, axis = self._xp, instruction.axis
+        join = xp.add if instruction.op == "sum" else xp.maximum
+        calls: list[Call] = []
+        if not instruction.consumes or terms.ndim > 2:
+            copied = xp.empty_like(terms) if terms.ndim == 2 else xp.empty(terms.shape, terms.dtype)
+            calls.append(partial(xp.copyto, copied, terms))
+            terms = copied
+        terms = terms if axis else terms.reshape(len(terms), -1)
+        along = terms.ndim + int(axis or -1)
+        n, ahead = terms.shape[along], (slice(None),) * along
+        if n < 2:
+            return [*calls, partial(xp.copyto, target, terms.reshape(target.shape) if n else 0)]
         while n > 1:
             half = n // 2
-            low, high = halves[(*ahead, slice(half))], halves[(*ahead, slice(n - half, n))]
-            calls.append(partial(join, low, high, out=low))
+            low, high = terms[(*ahead, slice(half))], terms[(*ahead, slice(n - half, n))]
+            calls.append(partial(join, low, high, out=low if n > 2 else target.reshape(low.shape)))
             n -= half
-        first = halves[(*ahead, slice(1))]
-        return [*calls, partial(self._xp.copyto, target, first.reshape(target.shape))]
+        return calls
 
 
 def in_turn(calls: Sequence[Call]) -> Callable[[], None]:
