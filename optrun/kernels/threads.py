@@ -70,8 +70,9 @@ def run_in_threads(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
         jobs = _jobs_for(len(helpers))
         try:
             for thread in helpers:
-                # The context holds NumPy's error state, which decides whether an overflow warns.
-                jobs.put(partial(contextvars.copy_context().run, assist, thread))
+                if jobs.qsize() < 2 * len(_helpers):  # else none is free, and jobs would pile up
+                    # The context holds NumPy's error state, which decides whether an overflow warns.
+                    jobs.put(partial(contextvars.copy_context().run, assist, thread))
             _work(pending, 0)
         finally:
             pending.clear()

@@ -168,6 +168,25 @@ def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
     assert done.is_set()
 
 
+def test_jobs_that_no_thread_is_free_for_do_not_pile_up():
+    count = 1 + max(1, len(threads._helpers))
+    begun, done = threading.Barrier(count + 1, timeout=30), threading.Event()
+
+    def piece(thread):
+        begun.wait()
+        done.wait(30)
+
+    every = threading.Thread(target=run_in_threads([piece] * count, count))
+    every.start()
+    begun.wait()
+    for _ in range(100):
+        run_in_threads([lambda _: None] * 2, 2)()
+    left = threads._jobs.qsize()
+    done.set()
+    every.join()
+    assert left <= 2 * count
+
+
 def test_threads_ignore_what_the_caller_ignores():
     both = threading.Barrier(2, timeout=30)
 
