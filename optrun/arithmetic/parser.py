@@ -26,6 +26,8 @@ _SHOWN = 60
 
 _LINE_ENDS = re.compile(r"[\r\n\f\v]")
 
+_COMMENT = re.compile(r"""(?:'[^']*'|"[^"]*"|[^#'"])*#""")
+
 _parsing = threading.Lock()
 """What is ignored of warnings counts for all threads, and two of them would undo it in the wrong order."""
 renew_after_fork(globals(), "_parsing")
@@ -84,6 +86,8 @@ class Arithmetic:
             raise ConfigError(f"an expression has at most {grammar.longest:,} characters (got {len(text):,})")
         if not text.strip():
             raise ConfigError(f"{grammar.what} is empty: write one such as {grammar.example!r}")
+        if comment := _COMMENT.match(text):
+            raise self._error(comment.end() - 1, 1, "an expression has no comments")
         start = len(text) - len(text.lstrip())
         try:
             with _parsing, warnings.catch_warnings():

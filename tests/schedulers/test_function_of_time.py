@@ -93,6 +93,7 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
         ("max(t, 1, key=t)", "column 1: only numbers"),
         ("f'{t}'", "column 1: only numbers"),
         ("t\0", "null bytes"),
+        ("1 # at first\n+ t", "column 3: an expression has no comments\n    1 # at first + t\n      ^"),
         ("1e999", "column 1: a number that is too large"),
         ("9" * 400, "column 1: a number that is too large"),
         ("t" * 501, "at most 500 characters (got 501)"),
