@@ -13,10 +13,10 @@ from optrun.registry import Option, said_of
 Value = float | bool | int | str | Array | None
 
 
-def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
+def checked(option: Option, value: Any, lanes: int | None, owner: str) -> Any:
     """Return a hyperparameter in the form in which it is kept: a float, or read-only float64 `[B]`, one per lane.
 
-    Raises ConfigError where it has another type or lies out of bounds.
+    Raises ConfigError where it has another type or lies out of bounds. Without ``lanes`` it may be for any number.
     """
     if not option.is_float:
         return option.check(value, owner)
@@ -26,6 +26,7 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
+    lanes = lanes or array.size or 1
     if array.dtype.kind not in "iuf" or array.shape not in ((), (1,), (lanes,)):
         if array.ndim and lanes > 1:
             per_lane = f"must be a number or {lanes} of them, one per lane (got {brief(value)})"
@@ -53,7 +54,7 @@ def completed(
         if name not in values:
             raise ConfigError(f"{owner}: {name} is required", field=name)
     return {
-        name: checked(option_named(name, known, {}, owner), value, lanes or np.size(value), owner)
+        name: checked(option_named(name, known, {}, owner), value, lanes, owner)
         for name, value in values.items()
     }
 

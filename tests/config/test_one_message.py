@@ -1,6 +1,7 @@
 """A mistake in an option has one message: with its place in a config, with the name of the class in Python."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -115,3 +116,11 @@ def test_a_value_per_lane_is_within_the_bounds_in_every_lane() -> None:
     }.items():
         with pytest.raises(ConfigError, match=message):
             sgd(two, lr=values)
+
+
+@pytest.mark.parametrize("values", [[], [[]], [[1.0], [1.0, 2.0]]])
+def test_rates_for_no_lane_are_refused_where_no_lanes_are_known_yet(values: list[object]) -> None:
+    message = f"CosineAnnealingLR: eta_min must be a number (got {values})"
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        made("scheduler", "CosineAnnealingLR", {"T_max": 5, "eta_min": values})
+    assert caught.value.field == "eta_min"
