@@ -1,4 +1,4 @@
-"""Unions of types as pydantic decides them: by the kind of a value."""
+"""Unions of types as pydantic decides them: by the kind of a value, of words by themselves."""
 
 from functools import reduce
 from operator import or_
@@ -25,9 +25,13 @@ def union(members: list[Any]) -> Any:
     if len(members) == 2 and NoneType in members:
         return reduce(or_, members)
     tagged = [Annotated[member, Tag(TAG + _kind_of_type(member))] for member in members]
-    words = [_words(_bare(member)) for member in members]
+    words = [word for member in members for word in _words(member)]
+    texts = [member for member in members if _kind_of_type(member) == "string"]
+    few = get_args(texts[0]) if len(texts) == 1 and get_origin(texts[0]) is Literal else ()
     chosen = Discriminator(
-        lambda value: TAG + _kind_of_type(type(value)),
+        lambda value: (
+            None if few and isinstance(value, str) and value not in few else TAG + _kind_of_type(type(value))
+        ),
         custom_error_type=UNION,
         custom_error_message=f"must be {' or '.join(words)}",
     )
@@ -46,5 +50,8 @@ def _kind_of_type(member: Any) -> str:
     return next((kind for of, kind in _KINDS.items() if issubclass(bare, of)), "mapping")
 
 
-def _words(bare: Any) -> str:
-    return getattr(bare, "in_words", _WORDS.get(bare, "a mapping"))
+def _words(member: Any) -> list[str]:
+    if get_origin(member) is Literal:
+        return [*map(repr, get_args(member))]
+    bare = _bare(member)
+    return [getattr(bare, "in_words", _WORDS.get(bare, "a mapping"))]

@@ -65,6 +65,8 @@ MISTAKES = [
         "must be 'relu' or 'tanh' or 'gelu' (got 'rel'). Did you mean 'relu'?",
     ),
     ("problem", "mlp", "target", [1], "must be a string or an integer or null (got [1])"),
+    ("problem", "mlp", "categories", "all", "must be 'auto' or a list (got 'all')"),
+    ("problem", "mlp", "categories", 3, "must be 'auto' or a list (got 3)"),
     ("average", "ema", "decay", 2.0, "must be ≤ 1 (got 2.0)"),
     ("average", "ema", "every", 0, "must be ≥ 1 (got 0)"),
 ]
