@@ -331,7 +331,14 @@ REAL_TABLES = {
         table({"town": among("Köln", "Bern"), "y": YES_NO})
         + table({"town": among("Köln", "Bern"), "y": YES_NO}, encoding="latin-1").partition(b"\n")[2],
         (),
-        ("line 2: UTF-8 in this line, and another encoding in others: save it in one",),
+        ("UTF-8 in line 2, and another encoding in line 62: save it in one",),
+    ),
+    "two encodings in each line": RealTable(
+        table({"town": among("Köln", "Bern"), "land": among("???", "CH"), "y": YES_NO}).replace(
+            b"???", b"\xd6"
+        ),
+        (),
+        ("UTF-8 in line 2, and another encoding in line 2: save it in one",),
     ),
     "a quote behind a letter that begins others in UTF-8": RealTable(
         table({"time": among("«MANHÃ»", "«NOITE»"), "y": YES_NO}, encoding="cp1252"),

@@ -34,6 +34,9 @@ SNIFFED = 20
 
 _BINARY = bytes([*range(9), *range(14, 27)])
 """Bytes that no text has."""
+_UTF8 = re.compile(b"\xc3[\x80-\xbf]")
+_SURELY_UTF8 = re.compile(b"\xc3[\x81\x84\x89\x8d\x8f\x90\x9c\x9d\x9f\xa1-\xaa\xac-\xba\xbc-\xbf]")
+"""Ã, and no sign of punctuation, which may follow it in the encoding of Windows."""
 _QUOTED = re.compile(r'"[^"]*"')
 _SEP_LINE = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
 """With such a line Excel names the separator."""
@@ -127,9 +130,10 @@ def _encoding(path: Path, content: bytes) -> str:
     for encoding in tried:
         with suppress(UnicodeDecodeError):
             content.decode(encoding)
-            if encoding == "cp1252" and (line := _line_of_utf8(content)):
+            if not encoding.startswith("utf") and (line := _line_of_utf8(content)):
+                other = _other_line(content)
                 raise error_in(
-                    path, "UTF-8 in this line, and another encoding in others: save it in one", line
+                    path, f"UTF-8 in line {line}, and another encoding in line {other}: save it in one"
                 )
             return encoding
     kinds = [f", but {kind}" for start, kind in KINDS.items() if content.startswith(start)]
@@ -137,16 +141,23 @@ def _encoding(path: Path, content: bytes) -> str:
 
 
 def _line_of_utf8(content: bytes) -> int:
-    """Return the number of the first line in UTF-8 that has a letter such as ö; 0 without one.
+    """Return the number of the first line that has a letter such as ö in UTF-8; 0 without one.
 
-    In the encoding of Windows its bytes are Ã and a sign such as ¶. A word that ends in Ã may stand in quotes, as in
-    «MANHÃ», but a line with both is no UTF-8.
+    In the encoding of Windows its bytes are Ã and a sign such as ¶. A word that ends in Ã may stand before a quote or a
+    dash, as in «MANHÃ», but not in a line that is UTF-8.
     """
     for number, line in enumerate(content.splitlines(), 1):
-        if re.search(b"\xc3[\x80-\xbf]", line):
-            with suppress(UnicodeDecodeError):
-                line.decode()
-                return number
+        if _SURELY_UTF8.search(line) or (_UTF8.search(line) and not _other_line(line)):
+            return number
+    return 0
+
+
+def _other_line(content: bytes) -> int:
+    """Return the number of the first line that is not UTF-8; 0 without one."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return len(content[: error.start + 1].splitlines())
     return 0
 
 
