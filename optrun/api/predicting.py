@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.checks.messages import not_one_of
 from optrun.errors import ConfigError, OptrunWarning, StateError, StoreError
+from optrun.problems.data import Decimal, Table
 from optrun.problems.data.new_samples import NewSamples, given_samples, read_samples
 from optrun.problems.metrics.prediction import ClassPredictions, Predictions
 from optrun.store import Store
@@ -54,12 +56,19 @@ def predictor_of(run: "Run", *, average: bool = False) -> Predictor:
         raise StoreError(f"{_named(run)}: {error}") from None
 
 
-def samples_of(predictor: Predictor, samples: Any, targets: Any = None) -> NewSamples:
+def samples_of(
+    predictor: Predictor, samples: Any, targets: Any = None, *, decimal: str | None = None
+) -> NewSamples:
     """Return samples, given as an array, a data frame, or the path of a file; ConfigError where they do not suit."""
+    if decimal not in (None, ".", ","):
+        raise ConfigError(f"decimal: {not_one_of(['.', ','], decimal)}", field="decimal")
+    sign = cast(Decimal | None, decimal)
     if isinstance(samples, (str, os.PathLike)):
-        new = read_samples(os.fspath(samples), predictor.preparation)
+        new = read_samples(os.fspath(samples), predictor.preparation, sign)
     else:
-        new = given_samples(samples, predictor.preparation)
+        new = given_samples(samples, predictor.preparation, sign)
+    if decimal is not None and not isinstance(new.samples, Table):
+        raise ConfigError("decimal: only the numbers of a table have a decimal sign", field="decimal")
     if not len(new):
         raise ConfigError("data: there is no sample", field="data")
     if targets is None:

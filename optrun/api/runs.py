@@ -19,6 +19,7 @@ from optrun.config.goal import Goal, GoalOf, usual_goal
 from optrun.config.model.run import Stop
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
+from optrun.problems.data import Decimal
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import BASELINES, INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_whole
@@ -177,31 +178,38 @@ class Run:
         """The classes in the order of their probabilities; empty for a real target. Raises as `predict`."""
         return self._predictor().classes
 
-    def predict(self, samples: Any, *, average: bool = False) -> Array:
+    def predict(self, samples: Any, *, average: bool = False, decimal: Decimal | None = None) -> Array:
         """Return the classes in the words of the data, or the numbers in its units, ``[N]``, of new samples.
 
         ``samples`` are a data frame, whose columns are found by name, an array ``[N, *shape]``, or the path of a file;
-        ``average`` takes the averaged parameters. The model is computed in the dtype of the run on the CPU; numbers are
-        float64. Warns about words that no training sample had. Raises ConfigError if the samples do not suit, also
-        if a cell is missing for which nothing stands, or if the run predicts nothing, and StoreError if an older
-        version ran it.
+        ``average`` takes the averaged parameters, and ``decimal`` is the decimal sign of numbers that are texts, by
+        default the one that they show, or that of training. The model is computed in the dtype of the run on the CPU;
+        numbers are float64. Warns about words that no training sample had. Raises ConfigError if the samples do not
+        suit, also if a cell is missing for which nothing stands, or if the run predicts nothing, and StoreError if an
+        older version ran it.
         """
         predictor = self._predictor(average)
-        new = samples_of(predictor, samples)
+        new = samples_of(predictor, samples, decimal=decimal)
         found = predicted(predictor, predictor.predictions(new))
         warn_of_unknown(predictor, new)
         return found
 
-    def predict_proba(self, samples: Any, *, average: bool = False) -> Array:
+    def predict_proba(self, samples: Any, *, average: bool = False, decimal: Decimal | None = None) -> Array:
         """Return the probabilities ``[N, C]`` of the `classes` as float64; like `predict`."""
         predictor = self._predictor(average)
-        new = samples_of(predictor, samples)
+        new = samples_of(predictor, samples, decimal=decimal)
         found = probabilities(predictor, predictor.predictions(new))
         warn_of_unknown(predictor, new)
         return found
 
     def evaluate(
-        self, samples: Any, targets: Any = None, *, metrics: Sequence[str] = (), average: bool = False
+        self,
+        samples: Any,
+        targets: Any = None,
+        *,
+        metrics: Sequence[str] = (),
+        average: bool = False,
+        decimal: Decimal | None = None,
     ) -> Evaluation:
         """Return the figures of the run on samples with targets: loss, accuracy, those of ``metrics``, the confusion.
 
@@ -209,7 +217,7 @@ class Run:
         that does not suit.
         """
         predictor = self._predictor(average)
-        new = samples_of(predictor, samples, targets)
+        new = samples_of(predictor, samples, targets, decimal=decimal)
         found = predictor.evaluate(new, metrics)
         warn_of_unknown(predictor, new)
         return found

@@ -295,6 +295,20 @@ def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder,
     assert (json.loads(out)["predicted"], json.loads(out)["unknown"]) == (classes, {"colour": 1})
     call("predict", str(run.path), path, "-o", "p.npz")
     assert np.load("p.npz")["predicted"].tolist() == classes
+    rows = [f"{row[0]:.1f};{row[1]:.1f};{row[2]}".replace(".", ",") for row in new[1:]]
+    (folder / "semicolons.csv").write_text("length;width;colour\n" + "\n".join(rows))
+    for decimal, says in (([], 0), (["--decimal", ","], 0), (["--decimal", "."], 2), (["--decimal", ";"], 2)):
+        code, out, err = call("predict", str(run.path), "semicolons.csv", *decimal)
+        assert code == says, err
+        assert err.startswith(
+            "decimal: must be '.' or ','"
+            if ";" in decimal
+            else "note: read as separated by ;, decimal commas\n"
+            if not says
+            else "data: 'length' has 11 words"
+        )
+    code, out, _ = call("predict", str(run.path), "semicolons.csv", "--json")
+    assert json.loads(out)["understood"] == ["separated by ;", "decimal commas"]
     path = write(folder / "bad.csv", new, ["price", "colour"])
     code, _, err = call("predict", str(run.path), path)
     assert code == 2
@@ -329,7 +343,7 @@ def test_neither_data_nor_plugins_are_touched(folder, call):
 
 
 def test_columns_without_names_are_those_of_training(folder):
-    rows = [f"{row[0]:.3f};{row[1]:.1f};{row[4]}".replace(".", ",") for row in rows_of(40)]
+    rows = [f"{row[0]:.1f};{row[1]:.1f};{row[4]}".replace(".", ",") for row in rows_of(40)]
     (folder / "plain.csv").write_text("\n".join(rows))
     (folder / "one.csv").write_text(rows[0].rpartition(";")[0])
     problem = {"name": "softmax_regression", "data": "./plain.csv", "header": False}

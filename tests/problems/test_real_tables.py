@@ -10,7 +10,7 @@ from optrun.arrays import Arrays
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.problems.data import Layout, Preparation, _load, files, load, shared, text
-from optrun.problems.data.new_samples import known_targets, read_samples
+from optrun.problems.data.new_samples import given_samples, known_targets, read_samples
 from optrun.problems.networks import MLP
 from tests.missing import without
 from tests.problems.real_tables import PLAIN, REAL_TABLES, YES_NO, among, real, sometimes, table, whole
@@ -392,6 +392,44 @@ def test_the_decimal_sign_of_new_samples_may_be_that_of_training(tmp_path, train
     else:
         with pytest.raises(ConfigError, match=re.escape(said)):
             read_samples(str(path), made.preparation)
+
+
+@pytest.mark.parametrize(
+    ("decimal", "text", "said"),
+    [
+        (",", "age;height\n3;1,234\n4;-2,5\n", [1.234, -2.5]),
+        (".", "age;height\n3;1,234\n4;-2.5\n", [1234, -2.5]),
+        (",", "age;height\n3;1.234\n4;-2\n", [1234, -2]),
+        (".", "age;height\n3;1.234\n4;-2\n", [1.234, -2]),
+        (",", "age;height\n3;1.5\n4;-2\n", "'height' with decimal points, where numbers have commas"),
+        (None, "age;height\n3;1.234\n4;-2\n", "write such numbers as 1.2340 or 1234, or set decimal"),
+        (None, "age,height\n3,1.234\n4,-2.345\n", [1.234, -2.345]),
+        (None, "age,height\n3,1.234\n4,2\n", "write such numbers as 1.2340 or 1234"),
+    ],
+)
+def test_the_decimal_sign_of_new_samples_may_be_given(tmp_path, decimal, text, said):
+    path = tmp_path / "d.csv"
+    path.write_bytes(table({**PLAIN, "height": whole}, separator=";"))
+    preparation = problem(path, {}).preparation
+    assert preparation.decimal is None
+    path.write_text(text)
+    if isinstance(said, list):
+        assert read_samples(str(path), preparation, decimal).samples["height"].values.tolist() == said
+    else:
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            read_samples(str(path), preparation, decimal)
+
+
+@pytest.mark.parametrize(("decimal", "numbers"), [(",", [1.234, -2]), (".", [1234, -2])])
+def test_the_decimal_sign_of_a_data_frame_of_texts_may_be_given(tmp_path, decimal, numbers):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "d.csv"
+    path.write_bytes(table({**PLAIN, "height": whole}, separator=";"))
+    frame = pandas.DataFrame({"age": [3, 4], "height": ["1,234", "-2"]})
+    preparation = problem(path, {}).preparation
+    assert given_samples(frame, preparation, decimal).samples["height"].values.tolist() == numbers
+    with pytest.raises(ConfigError, match="write such numbers as"):
+        given_samples(frame, preparation)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,14 @@ Data = Annotated[
         help="A table, whose columns are found by name; an NPZ or IDX file of arrays; or a data set by name.",
     ),
 ]
+OfDecimal = Annotated[
+    str | None,
+    typer.Option(
+        "--decimal",
+        metavar=".|,",
+        help="The decimal sign of numbers, by default the one that they show, or that of training.",
+    ),
+]
 OfAverage = Annotated[bool, typer.Option("--average", help="Take the averaged parameters of the run.")]
 
 
@@ -34,6 +42,7 @@ def predict(
             autocompletion=completion.formats,
         ),
     ] = None,
+    decimal: OfDecimal = None,
     average: OfAverage = False,
     json: Json = False,
     plugin: Plugins = None,
@@ -48,7 +57,7 @@ def predict(
     load_plugins(plugin)
     from optrun.cli.views.predictions import print_predictions
 
-    print_predictions(run, data, output, format, average=average, json=json)
+    print_predictions(run, data, output, format, decimal=decimal, average=average, json=json)
 
 
 def evaluate(
@@ -57,6 +66,7 @@ def evaluate(
     metrics: Annotated[
         str, typer.Option("--metrics", "-m", metavar="A,B", help="More figures, e.g. f1_macro,roc_auc.")
     ] = "",
+    decimal: OfDecimal = None,
     average: OfAverage = False,
     json: Json = False,
     plugin: Plugins = None,
@@ -70,4 +80,4 @@ def evaluate(
     load_plugins(plugin)
     from optrun.cli.views.predictions import print_evaluation
 
-    print_evaluation(run, data, metrics, average=average, json=json)
+    print_evaluation(run, data, metrics, decimal=decimal, average=average, json=json)

@@ -47,7 +47,14 @@ class _Columns(RunTable):
 
 
 def print_predictions(
-    run: Path, data: str, output: str | None, format: str | None, *, average: bool, json: bool
+    run: Path,
+    data: str,
+    output: str | None,
+    format: str | None,
+    *,
+    decimal: str | None,
+    average: bool,
+    json: bool,
 ) -> None:
     """Write predictions to a file, or print the first of them, or all as JSON."""
     if output is not None and json:
@@ -60,7 +67,7 @@ def print_predictions(
     if chosen in PAGES:
         raise ConfigError(f"{chosen} is for a page, and predictions may have thousands of rows: -o FILE.csv")
     predictor = predictor_of(load_run(run), average=average)
-    new, left_out = _complete(predictor, samples_of(predictor, data))
+    new, left_out = _complete(predictor, samples_of(predictor, data, decimal=decimal))
     found = predictor.predictions(new)
     values = predicted(predictor, found)
     shares = probabilities(predictor, found) if predictor.classes else None
@@ -73,6 +80,7 @@ def print_predictions(
             **{name: lines.tolist() for name, lines in _lines(new).items()},
             PREDICTED: values.tolist(),
             "probabilities": None if shares is None else shares.tolist(),
+            "understood": list(new.understood),
             "ignored": list(new.ignored),
             "unknown": predictor.preparation.unknown(new.samples),
         }
@@ -109,11 +117,13 @@ def print_predictions(
         print(f"{counted(len(values) - shown, 'more sample')}; all of them: {more}", file=sys.stderr)
 
 
-def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json: bool) -> None:
+def print_evaluation(
+    run: Path, data: str, metrics: str, *, decimal: str | None, average: bool, json: bool
+) -> None:
     """Print the figures of a run on other data."""
     loaded = load_run(run)
     predictor = predictor_of(loaded, average=average)
-    new = samples_of(predictor, data)
+    new = samples_of(predictor, data, decimal=decimal)
     found = predictor.evaluate(new, names_of(metrics))
     figures = {name: value if math.isfinite(value) else None for name, value in found.figures.items()}
     if json:
@@ -124,6 +134,7 @@ def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json:
             "figures": figures,
             "classes": list(found.classes),
             "confusion": None if found.confusion is None else found.confusion.tolist(),
+            "understood": list(new.understood),
             "ignored": list(new.ignored),
             "unknown": predictor.preparation.unknown(new.samples),
         }
@@ -166,6 +177,7 @@ def _lines(new: NewSamples) -> dict[str, Array]:
 
 
 def _note(predictor: Predictor, new: NewSamples) -> None:
-    notes = [f"not used: {', '.join(map(repr, new.ignored))}"] if new.ignored else []
+    notes = [f"read as {', '.join(new.understood)}"] if new.understood else []
+    notes += [f"not used: {', '.join(map(repr, new.ignored))}"] if new.ignored else []
     for each in notes + predictor.preparation.unknown_words(new.samples):
         print(printable_lines(f"note: {each}"), file=sys.stderr)

@@ -25,6 +25,30 @@ Thousands = Literal["", ",", ".", " "]
 """What separates thousands; empty if nothing does."""
 
 
+def signs_in_words(decimal: Decimal | None, thousands: Thousands) -> list[str]:
+    """Return what is unusual about the signs in numbers, in words."""
+    return ["decimal commas"] * (decimal == ",") + ["thousands are separated"] * bool(thousands)
+
+
+def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
+    """Return what is wrong with columns that have decimal points, given their labels, where the sign is a comma."""
+    if decimal != "," or not points:
+        return []
+    return [f"{', '.join(points)} with decimal points, where numbers have commas: make them alike"]
+
+
+def usual_sign(columns: Iterable[Cells], separator: Decimal | None) -> Decimal | None:
+    """Return the decimal sign that a table's ``separator`` tells, unless thousands may be separated.
+
+    They may where whole numbers stand beside some with a point before three digits, as they do below and above 1.000.
+    """
+    for cells in columns:
+        texts = list(_texts([cells]))
+        if any(map(str.isdecimal, texts)) and any("." in text and is_ambiguous(text) for text in texts):
+            return None
+    return separator
+
+
 def thousands_sign(columns: Iterable[Cells], decimal: Decimal | None) -> Thousands:
     """Return what separates thousands in a table whose decimal sign is known."""
     found: Thousands = ""
@@ -67,15 +91,9 @@ def sign_of(
         return (
             usual,
             f"the {sign} of {text!r} may be a decimal sign or separate thousands, which no number in training does: "
-            f"write such numbers as {fraction} or {digits}",
+            f"write such numbers as {fraction} or {digits}, or set decimal",
         )
     return usual, ""
-
-
-def has_bare_thousands(cells: Cells) -> bool:
-    """Whether whole numbers stand beside some with a point before three digits, as they do below and above 1.000."""
-    texts = list(_texts([cells]))
-    return any(map(str.isdecimal, texts)) and any("." in text and is_ambiguous(text) for text in texts)
 
 
 def _shown(columns: Iterable[Cells]) -> dict[Decimal, str]:

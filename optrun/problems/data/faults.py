@@ -152,13 +152,6 @@ def inexact(column: DataColumn, label: str) -> list[str]:
     ]
 
 
-def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
-    """Return what is wrong with columns that have decimal points, given their labels, where the sign is a comma."""
-    if decimal != "," or not points:
-        return []
-    return [f"{', '.join(points)} with decimal points, others with commas: make them alike"]
-
-
 def target_faults(
     column: DataColumn,
     label: str,

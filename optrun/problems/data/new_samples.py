@@ -11,10 +11,16 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Cells, is_number
+from optrun.problems.data.cells import Cells, Decimal, is_number
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
-from optrun.problems.data.decimal_signs import sign_of
+from optrun.problems.data.decimal_signs import (
+    mixed_signs,
+    sign_of,
+    signs_in_words,
+    thousands_sign,
+    usual_sign,
+)
 from optrun.problems.data.faults import shortened
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.header import names_of
@@ -38,6 +44,8 @@ class NewSamples:
     """``[N]``"""
     ignored: Sequence[str] = ()
     """The columns that the model does not use."""
+    understood: Sequence[str] = ()
+    """What is unusual about the file, such as its separator."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -57,8 +65,8 @@ class NewSamples:
         return f"sample {row}"
 
 
-def read_samples(source: str, preparation: Preparation) -> NewSamples:
-    """Return the samples of a file or of a data set by name.
+def read_samples(source: str, preparation: Preparation, decimal: Decimal | None = None) -> NewSamples:
+    """Return the samples of a file or of a data set by name; ``decimal`` is as of `given_samples`.
 
     Raises ConfigError if they cannot be read, or are a table where the model was trained on none, or the reverse.
     """
@@ -86,20 +94,23 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
         raise ConfigError(
             f"data: {source!r} cannot be read: {error.strerror or error}", field="data"
         ) from None
-    table, faults = _table(raw, preparation)
+    table, faults, understood = _table(raw, preparation, decimal)
     if faults:
         raise ConfigError(f"data: {source!r}: {'; '.join(faults)}", field="data")
-    return _used(table, preparation)
+    return replace(_used(table, preparation), understood=understood)
 
 
-def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation) -> NewSamples:
+def given_samples(
+    values: "Array | pd.DataFrame | Any", preparation: Preparation, decimal: Decimal | None = None
+) -> NewSamples:
     """Return samples that are given as an array ``[N, *shape]`` or as a data frame of pandas.
 
     The columns of an array are those of training, in their order, as those of a data frame are where the model was
-    trained on an array. Raises ConfigError for anything else.
+    trained on an array. The decimal sign of numbers as texts is ``decimal``, or else the one that they show, or that of
+    training. Raises ConfigError for anything else.
     """
     if preparation.columns and hasattr(values, "columns") and hasattr(values, "iloc"):
-        return _used(_of_frame(cast("pd.DataFrame", values), preparation), preparation)
+        return _used(_of_frame(cast("pd.DataFrame", values), preparation, decimal), preparation)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         or_frame = " or a data frame" if preparation.columns else ", as in training,"
@@ -129,8 +140,25 @@ def _kinds(preparation: Preparation) -> dict[str, Kind]:
     }
 
 
-def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
-    """Return the columns of a file, read as those of the training samples, and what is wrong with it."""
+def _sign(
+    columns: Sequence[tuple[str, Cells]],
+    preparation: Preparation,
+    decimal: Decimal | None,
+    separator: Decimal | None = None,
+) -> tuple[Decimal | None, list[str]]:
+    """Return the decimal sign of the columns of numbers, and what is wrong with it."""
+    if decimal is not None:
+        return decimal, mixed_signs([repr(name) for name, cells in columns if cells.has_points], decimal)
+    numbers = [cells for _, cells in columns]
+    usual = preparation.decimal or usual_sign(numbers, separator)
+    sign, fault = sign_of(numbers, usual, has_thousands=preparation.has_thousands)
+    return sign, [fault] if fault else []
+
+
+def _table(
+    raw: RawTable, preparation: Preparation, decimal: Decimal | None
+) -> tuple[Table, list[str], list[str]]:
+    """Return the columns of a file, read as those of the training samples, what is wrong with it, and what unusual."""
     kinds = _kinds(preparation)
     names = [each.name for each in preparation.columns]
     # Columns are numbered where the training table had no header.
@@ -140,16 +168,13 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
     found = _names(raw.first if is_headed else [""] * len(raw.first), names)
-    decimal, fault = sign_of(
-        [each for name, each in zip(found, cells, strict=True) if kinds.get(name) == "numbers"],
-        preparation.decimal,
-        has_thousands=preparation.has_thousands,
-    )
-    columns = [
-        each.read_as(kinds.get(name, "numbers"), name, decimal)
-        for name, each in zip(found, cells, strict=True)
-    ]
-    return Table(tuple(columns), lines, raw.unit), [*raw.faults, *([fault] if fault else [])]
+    named = list(zip(found, cells, strict=True))
+    numbers = [(name, each) for name, each in named if kinds.get(name) == "numbers"]
+    sign, faults = _sign(numbers, preparation, decimal, raw.decimal)
+    columns = [each.read_as(kinds.get(name, "numbers"), name, sign) for name, each in named]
+    thousands = thousands_sign([each for _, each in numbers], sign)
+    understood = [*raw.understood, *signs_in_words(sign, thousands)]
+    return Table(tuple(columns), lines, raw.unit), [*raw.faults, *faults], understood
 
 
 def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
@@ -160,7 +185,7 @@ def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
     return names_of(first)
 
 
-def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
+def _of_frame(frame: "pd.DataFrame", preparation: Preparation, decimal: Decimal | None) -> Table:
     kinds = _kinds(preparation)
     columns: dict[int, DataColumn] = {}
     texts: dict[int, Cells] = {}
@@ -175,15 +200,12 @@ def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
         words = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
         places = {word: i for i, word in enumerate(dict.fromkeys(words))}
         texts[i] = Cells(np.array([places[word] for word in words], np.int32), list(places))
-    decimal, fault = sign_of(
-        [cells for i, cells in texts.items() if kinds.get(names[i]) == "numbers"],
-        preparation.decimal,
-        has_thousands=preparation.has_thousands,
-    )
-    if fault:
-        raise ConfigError(f"data: {fault}", field="data")
+    numbers = [(names[i], cells) for i, cells in texts.items() if kinds.get(names[i]) == "numbers"]
+    sign, faults = _sign(numbers, preparation, decimal)
+    if faults:
+        raise ConfigError(f"data: {'; '.join(faults)}", field="data")
     for i, cells in texts.items():
-        columns[i] = cells.read_as(kinds.get(names[i], "numbers"), names[i], decimal)
+        columns[i] = cells.read_as(kinds.get(names[i], "numbers"), names[i], sign)
     return Table(tuple(columns[i] for i in range(len(names))), np.arange(1, len(frame) + 1), "row")
 
 

@@ -11,12 +11,17 @@ from optrun.problems.data.cells import Cells, Decimal
 from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, listed
-from optrun.problems.data.decimal_signs import has_bare_thousands, sign_of, thousands_sign
+from optrun.problems.data.decimal_signs import (
+    mixed_signs,
+    sign_of,
+    signs_in_words,
+    thousands_sign,
+    usual_sign,
+)
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
     inexact,
-    mixed_signs,
     place_of,
     places,
     shortened,
@@ -58,8 +63,7 @@ class _Reading:
             if column == target:
                 raise ConfigError(f"{option}: the column is the target", field=option)
         self.split, self.target, self.group = split, target, group
-        decimal = None if any(map(has_bare_thousands, raw.cells)) else raw.decimal
-        self._usual = layout.usual or (decimal, False)
+        self._usual = layout.usual or (usual_sign(raw.cells, raw.decimal), False)
         sign = self._sign_of(raw.cells)
         below = [each.column("", sign) for each in raw.cells]
         self.is_headed = self._is_headed(raw, below)
@@ -70,8 +74,7 @@ class _Reading:
             sign = self._sign_of(cells)
             below = [each.column("", sign) for each in cells]
         self.sign, self.thousands = sign, thousands_sign(cells, sign)
-        self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
-        self.understood += ["thousands are separated"] * bool(self.thousands)
+        self.understood = [*raw.understood, *signs_in_words(sign, self.thousands)]
         self.own = list(self.first) if self.is_headed else [""] * width
         self.names, self.cells = names_of(self.own), cells
         self.first_line = f"line {raw.first_line}: " if raw.unit == "line" else ""
