@@ -57,13 +57,13 @@ def _elements(value: Node, memo: Mapping[Node, list[Node]]) -> list[Node]:
         return [value]
     args = [_parts(arg, memo) for arg in value.args]
     if value.op == "sum":
-        return [_pairwise(args[0] * (math.prod(value.args[0].shape) // len(args[0])))]
+        return [_pairwise(args[0] * (math.prod(value.args[0].shape) // max(1, len(args[0]))))]
     if value.op == "slice":
         return args[0][part_of(value.name)]
     if value.op == "pad":
         found = [NOTHING] * size
         places = range(size)[part_of(value.name)]
-        for place, element in zip(places, args[0] * (len(places) // len(args[0])), strict=True):
+        for place, element in zip(places, args[0] * (len(places) // max(1, len(args[0]))), strict=True):
             found[place] = element
         return found
     columns = zip(*(arg if len(arg) == size else arg * size for arg in args), strict=True)

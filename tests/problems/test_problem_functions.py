@@ -57,9 +57,11 @@ def near_start(problem):
 
 
 def in_dimensions(name):
-    """Variants of a function: as it is, and with more dimensions where it may have more."""
-    more = [pytest.param(name, {"dim": 8}, marks=pytest.mark.full)]
-    return [(name, {}), *(more if "dim" in problems.find(name).options() else [])]
+    """Variants of a function: as it is, and with as few dimensions as it may have, and more, where it may."""
+    if "dim" not in (options := problems.find(name).options()):
+        return [(name, {})]
+    least = {"dim": options["dim"].bounds[0].limit}
+    return [(name, {}), (name, least), pytest.param(name, {"dim": 8}, marks=pytest.mark.full)]
 
 
 def frozen(function, at):
