@@ -188,12 +188,12 @@ class Problem(metaclass=_Checked):
         ``numpy.errstate`` whether NumPy warns.
         """
 
-    def full_gradient(
+    def smooth_gradient(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any = None
     ) -> None:
         """Write the gradient of the full objective to ``grads``; by default that of `loss_and_grad` without a batch.
 
-        A problem on samples takes those of a batch; noise is left out.
+        A problem on samples takes those of a batch. Left out are noise, and penalties whose slope has jumps only.
         """
         self.loss_and_grad(params, grads, None)
 
@@ -202,7 +202,8 @@ class Problem(metaclass=_Checked):
 
             H v ≈ (∇f(θ + h v) - ∇f(θ - h v)) / 2h        h = ε^⅓ max(1, ‖θ‖) / ‖v‖,  ε of the dtype
 
-        P are the parameters in order, flat. The error is of order h². 0 where v is 0. ``batch`` as in `full_gradient`.
+        P are the parameters in order, flat. The error is of order h². 0 where v is 0; f and ``batch`` as in
+        `smooth_gradient`.
         """
         host, lanes = self.arrays.to_host, len(vectors)
         shapes = {name: of.shape[1:] for name, of in params.items()}
@@ -220,7 +221,7 @@ class Problem(metaclass=_Checked):
                 for (name, shape), part in zip(shapes.items(), parts, strict=True)
             }
             grads = {name: self.arrays.empty(of.shape) for name, of in moved.items()}
-            self.full_gradient(moved, grads, batch)
+            self.smooth_gradient(moved, grads, batch)
             found.append(np.concatenate([host(of).reshape(lanes, -1) for of in grads.values()], axis=1))
         difference: Array = (found[0].astype(np.float64) - found[1]) / (2 * step)
         return difference

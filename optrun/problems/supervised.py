@@ -151,12 +151,13 @@ class Supervised(DataProblem, ABC):
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         return self._made(self._passes_of(params, grads, batch), params, grads, batch)
 
-    def full_gradient(
+    def smooth_gradient(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any = None
     ) -> None:
         # Passes of their own: those of the steps stay bound to the parameters of the run.
         shape = (1, len(self.inputs["train"])) if batch is None else batch.shape
-        self._made(self.model.bind(params, grads, *shape), params, grads, batch)
+        smooth = self.for_lanes({"l1": 0.0})
+        smooth._made(self.model.bind(params, grads, *shape), params, grads, batch)
 
     def _made(
         self, passes: Passes, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None

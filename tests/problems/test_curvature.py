@@ -85,6 +85,15 @@ def test_products_of_a_network_make_a_symmetric_matrix_with_the_eigenvalues_of_d
     assert largest_eigenvalue(operator)[0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_penalty_on_absolute_values_has_no_curvature_also_where_weights_begin_at_0(dtype):
+    cls = problems.find("logistic_regression")
+    bent, smooth = (cls(Arrays("numpy", dtype), l1=l1, l2=0.1) for l1 in (0.5, 0.0))
+    params = {name: of[None].astype(dtype) for name, of in smooth.initial(0).items()}
+    v = np.random.default_rng(0).standard_normal((1, 31))
+    assert (bent.hessian_times(params, v) == smooth.hessian_times(params, v)).all()
+
+
 def of_matrix(matrix, seeds=(0, 1)):
     return Hessian(lambda v: v @ matrix, len(matrix), seeds)
 
