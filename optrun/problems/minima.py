@@ -68,6 +68,7 @@ def softmax(z: Array, y: Array) -> tuple[Array, Array, Array]:
     return total - z[is_class], p - is_class, p[:, :, None] * (np.eye(z.shape[1]) - p[:, None])
 
 
+@np.errstate(all="ignore")
 def newton(
     terms: Terms, x: Array, y: Array, outputs: int, penalties: Array, weights: Array | None = None
 ) -> Solution | None:
@@ -91,31 +92,30 @@ def newton(
         penalty = 0.5 * float(np.sum(penalties[:, None] * theta**2))
         return float(np.mean(w * terms(x @ theta, y)[0])) + penalty
 
-    with np.errstate(all="ignore"):
-        for iteration in range(200):
-            _, slopes, curvatures = terms(x @ theta, y)
-            value = value_at(theta)
-            gradient = x.T @ (w[:, None] * slopes) / samples + penalties[:, None] * theta
-            hessian = np.empty((size, outputs, size, outputs))
-            for a, b in combinations_with_replacement(range(outputs), 2):
-                hessian[:, a, :, b] = hessian[:, b, :, a] = (x.T * (w * curvatures[:, a, b] / samples)) @ x
-            hessian = hessian.reshape(size * outputs, -1) + np.diag(np.repeat(penalties, outputs))
-            # Units of its own for each unknown, so that curvatures of any size can be told from none.
-            units = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
-            first = units if iteration == 0 else first
-            hessian, slope = hessian / np.outer(units, units), gradient.ravel() / units
-            # Along some directions, as of biases that grow together, the value may be the same.
-            step = np.linalg.solve(hessian + FLAT * np.eye(len(hessian)), slope)
-            step = (step / units).reshape(theta.shape)
-            decrement, scale = float(np.sum(gradient * step)) / 2, 1.0
-            unit = max(1.0, abs(value))
-            # Nearer to the minimum, the difference of values is rounding.
-            while decrement > 1e-9 * unit and not value_at(theta - scale * step) <= value and scale > 1e-12:
-                scale /= 2
-            theta = theta - scale * step
-            if decrement <= 1e-22 * unit:
-                break
-        decrement, has_flat = _decrement(hessian, slope, theta.ravel() * units)
+    for iteration in range(200):
+        _, slopes, curvatures = terms(x @ theta, y)
+        value = value_at(theta)
+        gradient = x.T @ (w[:, None] * slopes) / samples + penalties[:, None] * theta
+        hessian = np.empty((size, outputs, size, outputs))
+        for a, b in combinations_with_replacement(range(outputs), 2):
+            hessian[:, a, :, b] = hessian[:, b, :, a] = (x.T * (w * curvatures[:, a, b] / samples)) @ x
+        hessian = hessian.reshape(size * outputs, -1) + np.diag(np.repeat(penalties, outputs))
+        # Units of its own for each unknown, so that curvatures of any size can be told from none.
+        units = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
+        first = units if iteration == 0 else first
+        hessian, slope = hessian / np.outer(units, units), gradient.ravel() / units
+        # Along some directions, as of biases that grow together, the value may be the same.
+        step = np.linalg.solve(hessian + FLAT * np.eye(len(hessian)), slope)
+        step = (step / units).reshape(theta.shape)
+        decrement, scale = float(np.sum(gradient * step)) / 2, 1.0
+        unit = max(1.0, abs(value))
+        # Nearer to the minimum, the difference of values is rounding.
+        while decrement > 1e-9 * unit and not value_at(theta - scale * step) <= value and scale > 1e-12:
+            scale /= 2
+        theta = theta - scale * step
+        if decrement <= 1e-22 * unit:
+            break
+    decrement, has_flat = _decrement(hessian, slope, theta.ravel() * units)
     if decrement > 1e-2 * ACCURACY * unit:
         return None
     return Solution(theta, value_at(theta), not has_flat and bool((units > VANISHED**0.5 * first).all()))
@@ -135,6 +135,7 @@ def _decrement(hessian: Array, slope: Array, theta: Array) -> tuple[float, bool]
     return curved + flat, bool(is_flat.any())
 
 
+@np.errstate(all="ignore")
 def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solution | None:
     """Minimise mean (xᵢᵀθ - yᵢ)² + l2/2 ‖w‖² + l1 ‖w‖₁, where w is θ, without its last number if that is a bias.
 
@@ -145,14 +146,16 @@ def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solu
 
         ‖r‖² + λᵀ|w| - max(bᵀu - ¼ ‖u‖², min ‖b - A w‖²)        u = 2 r min(1, min λ / |2 Aᵀr|)
 
-    None where it is not, or where there are more than MOST_UNKNOWNS. Without l1 that is least squares, which needs no
-    proof.
+    None where it is not, where a square is infinite, or for more than MOST_UNKNOWNS. Without l1 that is least squares,
+    which needs no proof.
     """
     samples, size = len(x), x.shape[1] - bias
     centre, level = (x[:, :size].mean(axis=0), y.mean()) if bias else (np.zeros(size), 0.0)
     a = np.concatenate([(x[:, :size] - centre) / np.sqrt(samples), np.sqrt(l2 / 2) * np.eye(size)])
     b = np.concatenate([(y - level) / np.sqrt(samples), np.zeros(size)])
     lengths = np.linalg.norm(a, axis=0)
+    if not np.isfinite([*lengths, b @ b]).all():
+        return None
     lengths[lengths == 0] = 1.0
     a /= lengths
     squares = np.linalg.lstsq(a, b)[0]
@@ -237,8 +240,7 @@ class _Lasso:
         crossing = (np.sign(there) != signs[support]) & (w[support] != 0)
         moved = w.copy()
         if crossing.any():
-            with np.errstate(all="ignore"):
-                shares = np.where(crossing, -w[support] / step, np.inf)
+            shares = np.where(crossing, -w[support] / step, np.inf)
             first = int(shares.argmin())
             moved[support] = w[support] + shares[first] * step
             moved[support[first]] = 0.0

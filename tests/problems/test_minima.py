@@ -132,6 +132,14 @@ def test_what_is_not_proven_is_not_known(monkeypatch):
     assert separable is None or separable[1] < 1e-10  # which the loss comes to, at infinity
 
 
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+@pytest.mark.parametrize("largest", [1e300, 1.5e308])
+def test_no_minimum_is_told_of_numbers_whose_squares_or_sums_are_infinite(largest, l1):
+    x, y = drawn()
+    x[:, 0] = largest * np.linspace(0.5, 1, len(x))
+    assert minima.elastic_net(x, y, l1, 0.0, bias=True) is None
+
+
 def test_no_point_is_told_where_there_are_others_as_low():
     x, y = drawn()
     twice = np.column_stack([x, x[:, 0]])
