@@ -51,13 +51,13 @@ class AutoEngine:
 
     def bind_loop(
         self,
-        calls: Callable[[], None],
+        in_calls: Callable[[], Callable[[], None]],
         listing: Listing,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
     ) -> Callable[[], None]:
-        """Return the function that does to these buffers what the calls do."""
-        return self._counted(lambda: calls, listing, buffers, coefficients)
+        """Return the function that runs the listing, by NumPy until there has been work enough for a loop."""
+        return self._counted(in_calls, listing, buffers, coefficients)
 
     def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
         """Whether a loop is to make many steps at once: where there was, and will be, work enough for it."""

@@ -69,9 +69,8 @@ class Formula:
     ) -> Callable[[], Array]:
         """Return the function that writes the gradients ``[B, n]`` at x ``[B, n]``, and returns the values ``[B]``."""
         column = self._column_like(x)
-        buffers = {"x": x, "grad": grad, "loss": column[:, 0]}
-        calls = self._calls(self._vectors, buffers, numbers)
         losses: Array = column[:, 0]
+        vectors = {"x": x, "grad": grad, "loss": losses}
         # A loop needs all of its buffers in the same layout.
         if self._unrolled and x.flags.forc and _strides(x) == _strides(grad):
             listing, nodes = self._unrolled
@@ -82,11 +81,15 @@ class Formula:
                 for i in range(self._dim)
             }
             columns |= {"loss0": column, "p": x[:, :1]}
-            is_on_host = not self._arrays.is_on_device
-            if is_on_host and len(listing.instructions) <= _count(self._vectors[0]):
-                calls = NumpyEngine().bind(listing, columns, coefficients)
-            if loops is not None:
-                calls = loops.bind_loop(calls, listing, columns, coefficients)
+
+            def in_calls() -> Callable[[], None]:
+                if not self._arrays.is_on_device and len(listing.instructions) <= _count(self._vectors[0]):
+                    return NumpyEngine().bind(listing, columns, coefficients)
+                return self._calls(self._vectors, vectors, numbers)
+
+            calls = in_calls() if loops is None else loops.bind_loop(in_calls, listing, columns, coefficients)
+        else:
+            calls = self._calls(self._vectors, vectors, numbers)
 
         def step() -> Array:
             calls()

@@ -35,12 +35,15 @@ class LoopEngine(Protocol):
 
     def bind_loop(
         self,
-        calls: Callable[[], None],
+        in_calls: Callable[[], Callable[[], None]],
         listing: Listing,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
     ) -> Callable[[], None]:
-        """Return a function equivalent to the calls on these buffers `[B, n]`, one of which is named "p"."""
+        """Return the function that runs the listing on these buffers `[B, n]`, one of which is named "p".
+
+        ``in_calls`` makes the one that does it by NumPy.
+        """
         ...
 
 

@@ -132,6 +132,6 @@ def bind_activation(
         outputs = {name: activation.loops[name](*symbols).node}
         constants = coefficients_of(outputs)
         values = [np.array(constant.value, z.dtype) for constant in constants]
-        return loops.bind_loop(calls, lower(outputs, constants), flat, values)
+        return loops.bind_loop(lambda: calls, lower(outputs, constants), flat, values)
 
     return as_loop("z", made.forward), as_loop("delta", made.backward)

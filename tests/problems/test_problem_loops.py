@@ -183,9 +183,9 @@ def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
     problem, given = build(("quadratic", {"dim": dim})), {}
 
     class Seen(NewCompiled):
-        def bind_loop(self, calls, listing, buffers, coefficients):
+        def bind_loop(self, in_calls, listing, buffers, coefficients):
             given.update(buffers)
-            return super().bind_loop(calls, listing, buffers, coefficients)
+            return super().bind_loop(in_calls, listing, buffers, coefficients)
 
     steps(problem, Seen(), lanes, lane_fast)
     room = given["loss0"]

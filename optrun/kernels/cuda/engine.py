@@ -48,12 +48,12 @@ class CupyEngine:
 
     def bind_loop(
         self,
-        calls: Callable[[], None],
+        in_calls: Callable[[], Callable[[], None]],
         listing: Listing,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
     ) -> Callable[[], None]:
-        """Return the function that does to these buffers what the calls do; coefficients may be on the host."""
+        """Return the function that runs the listing; coefficients may be on the host."""
         xp = Arrays("cupy").xp
         return self.bind(listing, buffers, [xp.asarray(value) for value in coefficients])
 

@@ -103,12 +103,12 @@ class NumbaEngine:
 
     def bind_loop(
         self,
-        calls: Callable[[], None],
+        in_calls: Callable[[], Callable[[], None]],
         listing: Listing,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
     ) -> Callable[[], None]:
-        """Return the function that does to these buffers what the calls do."""
+        """Return the function that runs the listing."""
         return self.bind(listing, buffers, coefficients)
 
     def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
