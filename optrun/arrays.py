@@ -4,6 +4,7 @@ Every array has a leading lane axis, one lane per run, and no operation mixes la
 """
 
 import math
+import sys
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -299,6 +300,8 @@ class _OneBlasThread:
         renew_after_fork(vars(self), "_lock")
         self._within = 0
         self._limits: AbstractContextManager[Any] | None = None
+        self._libraries: Any = None
+        self._modules = 0
 
     def __enter__(self) -> None:
         from threadpoolctl import ThreadpoolController
@@ -306,12 +309,15 @@ class _OneBlasThread:
         with self._lock:
             self._within += 1
             if self._limits is None:
-                libraries = ThreadpoolController().select(user_api="blas")
-                self._limits = libraries.limit(limits=1)
-                if not libraries.info():
-                    log.debug(
-                        "no BLAS is known here: it may use several threads, and give other bits by that"
-                    )
+                # A library comes with a module: until there are others, the same ones are here.
+                if self._modules != len(sys.modules):
+                    self._modules = len(sys.modules)
+                    self._libraries = ThreadpoolController().select(user_api="blas")
+                    if not self._libraries.info():
+                        log.debug(
+                            "no BLAS is known here: it may use several threads, and give other bits by that"
+                        )
+                self._limits = self._libraries.limit(limits=1)
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
