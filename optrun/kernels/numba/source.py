@@ -1,6 +1,7 @@
 """A listing as the source of one fused loop, which Numba compiles: scalars in place of scratch arrays."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 from optrun.kernels.bits import BITS, FORMATS, expression
 from optrun.kernels.layout import COLUMN, ROW, Rows
@@ -22,9 +23,16 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
     the distance of two rows in memory, and the columns from … to. After buffers and coefficients come `_minus`, which
     is -1, and `_out`, room for a block of each buffer.
     """
+    return _source(listing, dtype, tuple(rows.varying.items()), tuple(rows.conditions()))
+
+
+@lru_cache(256)
+def _source(
+    listing: Listing, dtype: str, varying: tuple[tuple[str, str], ...], conditions: tuple[str, ...]
+) -> str:
     read, written = _variables(listing)
     buffers, coefficients = listing.variables(), listing.names("_c")
-    conditions = rows.conditions()
+    along = {axis: [name for name, its in varying if its == axis] for axis in (ROW, COLUMN)}
     numbers = [*buffers, *(name for name in coefficients if name not in conditions), "_minus", "_out"]
     named = {name: f"all_{name}[%s]" for name in coefficients}
     named |= {name: f"all_{name}[%s] != 0" for name in conditions}
@@ -40,15 +48,15 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"    all_{name} = numbers[{place}]" for place, name in enumerate(numbers)),
         *(f"    all_{name} = conditions[{place}]" for place, name in enumerate(conditions)),
         "    minus_one = all__minus[0]",
-        *(f"    {name} = {named[name] % 0}" for name in coefficients if name not in rows.varying),
+        *(f"    {name} = {named[name] % 0}" for name in coefficients if name not in dict(varying)),
         f"    size = {BLOCK if is_split else 'max(1, end - first)'}",
         "    for row in range(first_row, end_row):",
-        *(f"        {name} = {named[name] % 'row'}" for name in rows.along(ROW)),
+        *(f"        {name} = {named[name] % 'row'}" for name in along[ROW]),
         "        for begin in range(first, end, size):",
         "            start = row * distance + begin",
         "            stop = min(size, end - begin)",
         "            for at in range(stop):",
-        *(f"                {name} = {named[name] % 'begin + at'}" for name in rows.along(COLUMN)),
+        *(f"                {name} = {named[name] % 'begin + at'}" for name in along[COLUMN]),
         *(f"                at_{name} = all_{name}[start + at]" for name in read),
         *(
             f"                {scalar(each.target)} = {expression_of(each, dtype, named_numbers)}"
