@@ -11,7 +11,7 @@ from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
-from optrun.kernels.ranges import range_of
+from optrun.kernels.ranges import known_where
 
 
 @lru_cache(1024)
@@ -43,7 +43,8 @@ def known_at(column: Any, dtype: Any, steps: int) -> Array:
     if isinstance(column, Deferred):
         if column.is_condition:
             return np.full(steps, Known.UNKNOWN)
-        return np.where(range_of(column).may_be_zero(dtype, steps), Known.SOME_ZERO, Known.UNKNOWN)
+        is_not_zero = known_where(column, lambda known: known.is_not_zero(dtype), steps)
+        return np.where(is_not_zero, Known.UNKNOWN, Known.SOME_ZERO)
     if column.dtype == bool:
         some = np.where(column.any(axis=1), Known.UNKNOWN, Known.ZERO)
         return np.where(column.all(axis=1), Known.ONE, some)

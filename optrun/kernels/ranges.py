@@ -2,7 +2,7 @@
 
 Operations are rounded monotonically, so those of bounds are bounds of the results. Lanes are taken together where they
 differ by less than a factor of √2 in each number: then the range of a difference such as η - η · w is not much wider
-than its numbers.
+than its numbers. Steps may be taken together, too, as a schedule changes little from one to the next.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.deferred import DISTINCT, LANES, LEAVES, STEPS, Deferred, in_order
+from optrun.kernels.deferred import DISTINCT, LANES, LEAVES, Deferred, in_order
 
 MOST_KINDS = 256
+TOGETHER = 32
+"""Steps that are taken at once where that tells enough."""
 LEAST = 1e-290
 """Above the numbers of which a thread that takes denormals for zeros might make others."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """What is known of the numbers of each step, and of kinds of lanes."""
+    """What is known of the numbers of steps, or of several steps together, and of kinds of lanes."""
 
     low: Array
     high: Array
@@ -30,18 +32,32 @@ class Range:
     least: float = 0.0
     """A lower bound of the magnitudes of those that are not zero."""
 
-    def is_within(self, holds: Callable[[Array], Array], steps: int) -> Array:
-        """Return at which steps `[T]` all numbers are finite and within bounds, as far as it is known."""
+    def is_within(self, holds: Callable[[Array], Array]) -> Array:
+        """Return where `[T or 1]` all numbers are finite, within bounds and, but for zeros, at least LEAST."""
         found = np.isfinite(self.low) & np.isfinite(self.high) & holds(self.low) & holds(self.high)
-        return np.broadcast_to(found.all(axis=1), (steps,))
+        return np.logical_and(self.least >= LEAST, found.all(axis=1))
 
-    def may_be_zero(self, dtype: Any, steps: int) -> Array:
-        """Return at which steps `[T]` a number may be zero in a dtype."""
-        found = ~((self.low.astype(dtype) > 0) | (self.high.astype(dtype) < 0))
-        return np.broadcast_to(found.any(axis=1), (steps,))
+    def is_not_zero(self, dtype: Any) -> Array:
+        """Return where `[T or 1]` no number is zero in a dtype."""
+        found: Array = np.all((self.low.astype(dtype) > 0) | (self.high.astype(dtype) < 0), axis=1)
+        return found
 
 
-def range_of(value: Deferred) -> Range:
+def known_where(value: Deferred, test: Callable[[Range], Array], steps: int) -> Array:
+    """Return at which steps `[T]` a test of ranges holds, as far as it is known.
+
+    Steps are taken together, and one by one from the first to the last of which it is not known.
+    """
+    rows = len(value)
+    together = np.broadcast_to(test(range_of(value, TOGETHER)), (-(-rows // TOGETHER),))
+    found: Array = np.repeat(together, TOGETHER)[:rows]
+    if unknown := np.flatnonzero(~found).tolist():
+        part = slice(unknown[0], unknown[-1] + 1)
+        found[part] = test(range_of(value.rows(part)))
+    return np.broadcast_to(found, (steps,))
+
+
+def range_of(value: Deferred, together: int = 1) -> Range:
     """Return the range of a table, and the least magnitude in it and in those it is made of."""
     values = in_order([value])
     order, starts = _kinds([each for each in values if each.op == LANES and each.values.shape[1] > 1])
@@ -50,13 +66,7 @@ def range_of(value: Deferred) -> Range:
         for each in values:
             args = [known[id(arg)] for arg in each.args]
             if each.op in LEAVES:
-                known[id(each)] = _of_leaf(each, order, starts)
-            elif each.op == "where" and each.args[0].op == STEPS:
-                _, x, y = args
-                low, high = (
-                    np.where(each.args[0].values, *pair) for pair in ((x.low, y.low), (x.high, y.high))
-                )
-                known[id(each)] = Range(low, high, min(x.least, y.least))
+                known[id(each)] = _of_leaf(each, order, starts, together)
             else:
                 known[id(each)] = _CONDITION if each.is_condition else _RANGES[each.op](*args)
     least = min(known[id(each)].least for each in values)
@@ -78,7 +88,7 @@ def _kinds(leaves: Sequence[Deferred]) -> tuple[Array, Array]:
     return order, starts if len(starts) <= MOST_KINDS else np.zeros(1, np.intp)
 
 
-def _of_leaf(leaf: Deferred, order: Array, starts: Array) -> Range:
+def _of_leaf(leaf: Deferred, order: Array, starts: Array, together: int) -> Range:
     numbers = leaf.values.astype(np.float64)
     magnitudes = np.absolute(numbers)
     least = float(np.min(magnitudes, where=magnitudes > 0, initial=np.inf))
@@ -89,6 +99,9 @@ def _of_leaf(leaf: Deferred, order: Array, starts: Array) -> Range:
         bounds = numbers.min(axis=1, keepdims=True), numbers.max(axis=1, keepdims=True)
     else:
         bounds = numbers, numbers
+    if len(numbers) > 1 and together > 1:
+        firsts = range(0, len(numbers), together)
+        bounds = np.minimum.reduceat(bounds[0], firsts), np.maximum.reduceat(bounds[1], firsts)
     return _hull(bounds, least)
 
 
@@ -123,6 +136,13 @@ def _div(x: Range, y: Range) -> Range:
     return _hull(quotients, x.least / most if most > 0 else 0.0)
 
 
+def _where(condition: Range, x: Range, y: Range) -> Range:
+    always, never = condition.low > 0, condition.high <= 0
+    low = np.where(always, x.low, np.where(never, y.low, np.minimum(x.low, y.low)))
+    high = np.where(always, x.high, np.where(never, y.high, np.maximum(x.high, y.high)))
+    return _hull([low, high], min(x.least, y.least))
+
+
 _RANGES: Mapping[str, Callable[..., Range]] = {
     "add": lambda x, y: _hull([x.low + y.low, x.high + y.high], _of_sum(x, y)),
     "sub": lambda x, y: _hull([x.low - y.high, x.high - y.low], _of_sum(x, y)),
@@ -132,7 +152,7 @@ _RANGES: Mapping[str, Callable[..., Range]] = {
     "abs": lambda x: _hull([np.absolute(of) for of in (x.low, np.clip(0.0, x.low, x.high), x.high)], x.least),
     "max": lambda x, y: _hull([np.maximum(x.low, y.low), np.maximum(x.high, y.high)], min(x.least, y.least)),
     "min": lambda x, y: _hull([np.minimum(x.low, y.low), np.minimum(x.high, y.high)], min(x.least, y.least)),
-    "where": lambda _, x, y: _hull([x.low, y.low, x.high, y.high], min(x.least, y.least)),
+    "where": _where,
     "floor": lambda x: Range(np.floor(x.low), np.floor(x.high), 1.0),
 }
 _CONDITION = Range(np.zeros((1, 1)), np.ones((1, 1)), 1.0)

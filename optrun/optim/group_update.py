@@ -50,7 +50,8 @@ class GroupUpdate:
         self._params = params
         self._buffers = buffers
         self._chunk = 1
-        self._is_held = self._looks_far = False
+        self._is_held = False
+        self._end: int | None = None
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
         self.t = 0
@@ -62,9 +63,9 @@ class GroupUpdate:
         for part in self._parts:
             part.stepper.run(self._row)
 
-    def look_far(self) -> None:
-        """From now on, defer the coefficients of many steps where they can be, and make no table of all lanes."""
-        self._looks_far, self._rows = True, 0
+    def look_far(self, steps: int) -> None:
+        """In the steps to come, defer the coefficients of many where they can be, and make no table of all lanes."""
+        self._end, self._rows = self.t + steps, 0
 
     @property
     def stages(self) -> int:
@@ -236,7 +237,7 @@ class GroupUpdate:
         self._chunk = chunk_length(self._width())
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
         self._row = 0
-        if self._looks_far and not self._is_held and self._defer():
+        if self._end is not None and not self._is_held and self._defer(self._end - self.t + 1):
             return
         self._rows = min([self._chunk, *map(len, self._expected.values())])
         values = {
@@ -257,11 +258,11 @@ class GroupUpdate:
             (_values_in_row(part, of_lanes, changing, self._params.lanes) for part in self._parts), default=1
         )
 
-    def _defer(self) -> bool:
+    def _defer(self, left: int) -> bool:
         """Prepare many steps, or fewer where powers of many numbers are read; return whether it could be."""
         (part,) = self._parts
         for most in (max(FAR, self._chunk), self._chunk):
-            self._rows = min([most, *map(len, self._expected.values())])
+            self._rows = min([most, max(1, left), *map(len, self._expected.values())])
             try:
                 values = {name: self._deferred(name) for name in self._floats()}
                 part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
@@ -294,7 +295,7 @@ class GroupUpdate:
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
         if self._is_held:
             return [values[index]] * self._chunk
-        return values[index : index + max(self._chunk, FAR if self._looks_far else 0)]
+        return values[index : index + max(self._chunk, 0 if self._end is None else FAR)]
 
     def _floats(self) -> list[str]:
         return [name for name, option in self._rule.options().items() if option.is_float]

@@ -193,11 +193,11 @@ class Optimizer(Rule):
         """Whether the next step reads `params.noise`, which the caller writes then: normal numbers."""
         return self._awaits(NOISE)
 
-    def look_far(self) -> None:
-        """From now on, return in `stretch` as many steps as may be."""
+    def look_far(self, steps: int) -> None:
+        """Of the steps to come, return in `stretch` as many as may be."""
         for update in self._updates:
             assert isinstance(update, GroupUpdate)
-            update.look_far()
+            update.look_far(steps)
 
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""

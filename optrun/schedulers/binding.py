@@ -1,6 +1,8 @@
 """Binding of a schedule to the hyperparameters of an optimizer's parameter groups."""
 
+import math
 from collections.abc import Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +11,7 @@ from optrun.arrays import Array, chunk_length
 from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.kernels.deferred import Deferred, Forecast
 from optrun.kernels.denormals import denormals
-from optrun.kernels.ranges import LEAST, range_of
+from optrun.kernels.ranges import known_where
 from optrun.registry import Option
 
 FAR = 2048
@@ -93,7 +95,8 @@ class Binding:
         self._seen = 0
         self._now: float | None = None
         self._first: float = 0
-        self._looks_far = False
+        self._end: float | None = None
+        """Of the steps of which many are to be known ahead."""
         self._rows = range(0)
         self._table: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
 
@@ -146,7 +149,9 @@ class Binding:
     def prepare(self, step: float) -> int:
         """Evaluate the schedule from this step on, and return the table row of the step, which is 0."""
         ahead = chunk_length(self._width(step)) if self._schedule.is_known_ahead else 1
-        far = self._deferred(step + np.arange(FAR)) if self._looks_far and ahead < FAR else None
+        far = None
+        if self._end is not None and ahead < FAR:
+            far = self._deferred(step + np.arange(max(1, min(FAR, math.ceil(self._end - step)))))
         self._table = far or self._valid(step + np.arange(ahead), whole=False)
         self._first = step
         # A fractional step needs a table of its own: sums of fractions are rounded.
@@ -162,10 +167,10 @@ class Binding:
             rows = [schedule.at(now, group[f"initial_{name}"]) for group, name, schedule in self._targets()]
         return max(int(values.shape[1]) for values in rows)
 
-    def look_far(self, step: float) -> None:
-        """From this step on, know the values of many steps ahead, where they can be deferred."""
-        if self._schedule.is_known_ahead and not self._looks_far:
-            self._looks_far = True
+    def look_far(self, step: float, steps: int) -> None:
+        """From this step on, know the values of many of so many steps ahead, where they can be deferred."""
+        if self._schedule.is_known_ahead and self._end is None:
+            self._end = step + steps
             self.invalidate()
             self.apply(step)
 
@@ -322,10 +327,7 @@ def _forecast(values: Any, steps: int, option: Option, lanes: int) -> Sequence[A
         return None
     length = steps if len(values) == 1 else len(values)
     if isinstance(values, Deferred) and values.lanes > 1:
-        known = range_of(values)
-        if known.least < LEAST:
-            return None
-        within = known.is_within(lambda each: _within(option, each), length)
+        within = known_where(values, lambda known: known.is_within(partial(_within, option)), length)
     else:
         numbers = values.dense() if isinstance(values, Deferred) else values
         values = np.broadcast_to(numbers, (length, 1))

@@ -250,9 +250,9 @@ class LRScheduler:
             self._bound().invalidate()
             self._bound().apply(self.last_epoch)
 
-    def look_far(self) -> None:
-        """Know the values of many steps ahead from now on, which a table of all lanes would be too large for."""
-        self._bound().look_far(self.last_epoch)
+    def look_far(self, steps: int) -> None:
+        """Of the steps to come, know the values of many ahead, which a table of all lanes would be too large for."""
+        self._bound().look_far(self.last_epoch, steps)
 
     def check(self, steps: Array) -> None:
         """Raise ConfigError for a value out of bounds at one of the steps, given the metrics so far."""

@@ -66,7 +66,7 @@ class Leaps:
             instructions = len(self._elements.listing.instructions) + OF_RULE * self._pack.params.size
             self._is_worth = self._engine.is_worth(self._loop, instructions, self._pack.lanes, left)
             if self._is_worth:
-                self._pack.look_far()
+                self._pack.look_far(left)
         return self._is_worth
 
     def make(

@@ -140,11 +140,11 @@ class Pack:
         known = [loss] if self.optimizer.probe() else []
         return lambda: known.pop() if known else evaluate()
 
-    def look_far(self) -> None:
-        """Make ready for many steps at once from now on: in the optimizer and in the schedules."""
-        self.optimizer.look_far()
+    def look_far(self, steps: int) -> None:
+        """Make ready for many of the steps to come at once: in the optimizer and in the schedules."""
+        self.optimizer.look_far(steps)
         for scheduler in self.schedulers:
-            scheduler.look_far()
+            scheduler.look_far(steps)
 
     def advance(self, steps: int) -> None:
         """Have the schedules follow so many steps that were made at once."""

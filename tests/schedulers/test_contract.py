@@ -8,7 +8,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.kernels.deferred import Deferred, NotDeferredError
-from optrun.kernels.ranges import range_of
+from optrun.kernels.ranges import known_where, range_of
 from optrun.optim import SGD
 from optrun.registry import options_of, schedulers
 from optrun.schedulers import ConstantLR, LinearLR, LRScheduler, SequentialLR, StepLR
@@ -67,10 +67,12 @@ def test_a_deferred_schedule_has_the_bits_of_its_table(spec, rng):
         return
     rows = 300 if len(deferred) == 1 else len(deferred)  # those of its first member
     assert np.broadcast_to(deferred.dense(), (rows, 37)).tobytes() == table[:rows].tobytes()
-    known = range_of(deferred)
-    assert (known.low.min(axis=1) <= table[:rows].min(axis=1)).all()
-    assert (known.high.max(axis=1) >= table[:rows].max(axis=1)).all()
-    assert (known.may_be_zero("float64", rows) >= (table[:rows] == 0).any(axis=1)).all()
+    for together in (1, 32):
+        known, firsts = range_of(deferred, together), range(0, rows, together)
+        assert (known.low.min(axis=1) <= np.minimum.reduceat(table[:rows].min(axis=1), firsts)).all()
+        assert (known.high.max(axis=1) >= np.maximum.reduceat(table[:rows].max(axis=1), firsts)).all()
+    is_not_zero = known_where(deferred, lambda known: known.is_not_zero("float64"), rows)
+    assert (is_not_zero <= (table[:rows] != 0).all(axis=1)).all()
 
 
 @pytest.mark.parametrize("lr", [0.1, np.geomspace(1e-4, 0.1, 5)], ids=["one rate", "rates of lanes"])
@@ -80,7 +82,7 @@ def test_who_looks_far_sees_the_same(spec, lr):
     schedules = [built(spec, each) for each in (near, far)]
     for t in range(150):
         if t == 7:
-            schedules[1].look_far()
+            schedules[1].look_far(100)
         assert np.array_equal(*(each.param_groups[0]["lr"] for each in (near, far)))
         for schedule in schedules:
             schedule.step(**({"metrics": METRICS[t % len(METRICS)]} if schedule.needs_metrics else {}))

@@ -259,7 +259,7 @@ def test_what_a_compiled_loop_computes_has_the_bits_of_tables(path, monkeypatch)
 @pytest.mark.parametrize("length", [20, 1000])
 def test_a_coefficient_that_is_zero_at_a_step_is_looked_at_there(length):
     pack = Pack(configs("SGD", scheduler={"name": "CosineAnnealingLR", "T_max": length}))
-    pack.look_far()
+    pack.look_far(STEPS)
     made = pack.optimizer.stretch(STEPS)
     assert made.steps == STEPS
     assert any(each.op == "nonzero" for each in made.rule.instructions) == (length < STEPS)

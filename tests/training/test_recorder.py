@@ -112,7 +112,7 @@ def test_rows_of_many_steps_are_those_of_single_ones(dtype):
     rates = np.geomspace(1e-4, 1e-2, 70)  # more than are made at once
     more = {"steps": 30, "dtype": dtype, "scheduler": {"name": "CosineAnnealingLR", "T_max": 30}}
     far, near = (pack(*rates.tolist(), **more) for _ in range(2))
-    far.look_far()
+    far.look_far(30)
     losses = np.random.default_rng(0).normal(size=(30, 70)).astype(dtype)
     at_once, singly = Recorder(far), Recorder(near)
     at_once.record(0, losses[0])
