@@ -52,7 +52,7 @@ def test_a_trajectory_has_the_bits_of_its_steps(rule, function, dtype, lanes, tr
         configs(rule, lanes, problem={"name": function}, dtype=dtype, checkpoint={"every": 30})
     )
     assert found == expected
-    assert stand_in.launched["trajectory"] in (2, 3)  # … before and behind the checkpoint
+    assert 1 <= stand_in.launched["trajectory"] <= 3  # before and behind the checkpoint
     assert stand_in.launched["step"] < 10
 
 
@@ -86,8 +86,10 @@ def test_the_numbers_of_lanes_differ(problem, name, transfers):
     assert stand_in.launched["trajectory"]
 
 
-@pytest.mark.parametrize(("path", "dtype"), in_turn(zip({**DIFFERING, **CARRIED}), DTYPES))
-@pytest.mark.parametrize("most", [0, engine.MOST_NUMBERS])
+NUMBERS = in_turn(zip({**DIFFERING, **CARRIED}), DTYPES, (engine.MOST_NUMBERS, 0))
+
+
+@pytest.mark.parametrize(("path", "dtype", "most"), few_in_short(NUMBERS, 4))
 def test_what_differs_from_lane_to_lane_is_computed_in_the_kernel(path, dtype, most, transfers, monkeypatch):
     monkeypatch.setattr(engine, "MOST_NUMBERS", most)
     monkeypatch.setattr(group_update, "chunk_length", lambda lanes: 2)
