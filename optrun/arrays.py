@@ -33,10 +33,7 @@ class Arrays:
     backend: str = "numpy"
     dtype: str = "float32"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Arrays, (self.backend, self.dtype)
-
-    @cached_property
+    @property
     def xp(self) -> Any:
         """The array module: numpy or cupy."""
         return _cupy() if self.backend == "cupy" else np

@@ -1,7 +1,7 @@
 """The coefficients of a chunk of steps: a table, one row of which is copied to where kernels read it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -10,23 +10,6 @@ from optrun.kernels.deferred import Deferred
 
 Layout = tuple[str, ...]
 """Per coefficient its dtype if it has one value per lane, "" if all lanes share it."""
-
-
-def layout_of(table: Sequence[Any], dtype: str) -> Layout:
-    """Return the layout of columns, `[T, B]` for per-lane coefficients and `[T, 1]` for shared ones."""
-
-    def kind(column: Any) -> str:
-        if isinstance(column, Deferred):
-            return "bool" if column.is_condition else dtype
-        return column.dtype.name if column.shape[1] > 1 else ""
-
-    return tuple(map(kind, table))
-
-
-def is_boolean(column: Any) -> bool:
-    """Return whether a column, which may be deferred, has conditions."""
-    return column.is_condition if isinstance(column, Deferred) else column.dtype == bool
-
 
 BLOCK = 64
 """Lanes that a loop may take together; so many numbers may be read behind a column's last one."""
@@ -40,30 +23,8 @@ def cast(column: Array, dtype: Any) -> Array:
     return copied
 
 
-class Coefficients(Protocol):
-    """The coefficients of one layout, at fixed memory addresses."""
-
-    @property
-    def arrays(self) -> Sequence[Array]:
-        """The values of the last fetched row: 0-d arrays for shared coefficients, `[B, 1]` for per-lane ones."""
-        ...
-
-    def load(self, shared: Array, columns: Sequence[Any]) -> None:
-        """Set the table of the coming steps: shared values `[T, K]`, and a column `[T, B]` per coefficient.
-
-        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``; others
-        may be deferred.
-        """
-
-    def fetch(self, row: int) -> None:
-        """Copy a row of the table to `arrays`."""
-
-    def set(self, index: int, value: Array) -> None:
-        """Set a coefficient of the fetched row to `[1, B or 1]`."""
-
-
 class HostCoefficients:
-    """Coefficients in NumPy arrays."""
+    """The coefficients of one layout, in NumPy arrays at fixed memory addresses."""
 
     def __init__(self, layout: Layout, lanes: int, dtype: str) -> None:
         self._lanes = lanes
@@ -72,11 +33,17 @@ class HostCoefficients:
             np.empty((lanes, 1), kind) if kind else self._shared[index : index + 1].reshape(())
             for index, kind in enumerate(layout)
         ]
+        """The values of the last fetched row: 0-d arrays for shared coefficients, `[B, 1]` for per-lane ones."""
         self._per_lane = [index for index, kind in enumerate(layout) if kind]
         self._shared_rows = self._shared[None]
         self._lane_rows: list[tuple[Array, Callable[[int], Array]]] = []
 
     def load(self, shared: Array, columns: Sequence[Any]) -> None:
+        """Set the table of the coming steps: shared values `[T, K]`, and a column `[T, B]` per coefficient.
+
+        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``; others
+        may be deferred.
+        """
         self._shared_rows = shared
         self._lane_rows = [
             (self.arrays[index], self._rows_of(columns[index], len(shared))) for index in self._per_lane
@@ -88,10 +55,12 @@ class HostCoefficients:
         return np.broadcast_to(column, (steps, self._lanes))[:, :, None].__getitem__
 
     def fetch(self, row: int) -> None:
+        """Copy a row of the table to `arrays`."""
         self._shared[...] = self._shared_rows[row]
         for buffer, rows in self._lane_rows:
             buffer[...] = rows(row)
 
     def set(self, index: int, value: Array) -> None:
+        """Set a coefficient of the fetched row to `[1, B or 1]`."""
         array = self.arrays[index]
         array[...] = np.broadcast_to(value.T, array.shape) if array.ndim else value[0, 0]

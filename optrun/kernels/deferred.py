@@ -58,11 +58,11 @@ class Deferred(NDArrayOperatorsMixin):
         return self.op in CONDITIONS or (self.op in LEAVES and self.values.dtype == bool)
 
     @property
-    def lanes(self) -> int:
-        """B, or 1 where all lanes share the numbers."""
+    def shape(self) -> tuple[int, int]:
+        """T, or 1 where all steps share the numbers, and B, or 1 where all lanes do."""
         if self.args:
-            return max(arg.lanes for arg in self.args)
-        return self.values.shape[1] if self.index is None else self.index.size
+            return len(self), max(arg.shape[1] for arg in self.args)
+        return len(self), self.values.shape[1] if self.index is None else self.index.size
 
     def rows(self, part: slice) -> "Deferred":
         """Return the numbers of some of the steps."""

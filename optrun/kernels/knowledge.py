@@ -15,12 +15,6 @@ from optrun.kernels.ranges import known_where
 
 
 @lru_cache(1024)
-def changing(program: Program, scheduled: frozenset[str]) -> Array:
-    """Return which coefficients change with the step."""
-    return np.array([depends_on(each, scheduled) for each in program.coefficients], bool)
-
-
-@lru_cache(1024)
 def live_in(program: Program, constant: frozenset[tuple[Node, Known]]) -> frozenset[str]:
     """Return the variables to compute, given what is known of the coefficients at all steps."""
     return live_variables(program, dict(constant))
@@ -54,12 +48,14 @@ def known_at(column: Any, dtype: Any, steps: int) -> Array:
     return np.where(zero.all(axis=1), Known.ZERO, one)
 
 
-def known_throughout(known: Array, changes: Array, is_condition: Array) -> Array:
-    """Return what is known of coefficients in several steps ``[T, K]``, given which of them change with the step.
+def known_throughout(known: Array, program: Program, scheduled: frozenset[str]) -> Array:
+    """Return what is known of coefficients in several steps ``[T, K]``, with these hyperparameters scheduled.
 
     What holds in these steps alone is not used, unless it has to be: the next ones shall be the same program. A
     term whose coefficient is zero in some of them has the same bits as one that is zero in some lanes.
     """
+    is_condition = np.array([each.is_condition for each in program.coefficients], bool)
+    changes = np.array([depends_on(each, scheduled) for each in program.coefficients], bool)
     first = known[0]
     is_same = (known == first).all(axis=0)
     is_zero = ((known == Known.ZERO) | (known == Known.SOME_ZERO)).any(axis=0)

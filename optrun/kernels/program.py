@@ -167,6 +167,7 @@ def in_order(outputs: Mapping[str, Node]) -> list[Node]:
     return list(order)
 
 
+@cache
 def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
     """Return whether a coefficient changes with the step or with one of these hyperparameters."""
     if coefficient.op in ("t", "scalar_state", *OF_STEP):

@@ -100,13 +100,12 @@ class Late:
         """The scalar states `[1, B]` that depend on reductions, before the step."""
         self._program, self._lanes = program, lanes
         self._table: dict[Node, Array] = {}
-        self._t: Array = np.empty((0, 1))
         self._known: dict[Node, Array] = {}
         self._waiting: list[int] = []
 
     def prepare(self, t: Array, values: Mapping[str, Array]) -> None:
         """Evaluate what is known of the steps t; the arguments are those of `evaluate`."""
-        self._t, self._table = t, self.reductions.table(t, values)
+        self._table = self.reductions.table(t, values)
 
     def begin(self, row: int, counts: Mapping[str | int, int], loss: Array | None) -> None:
         """Begin the step of a row; the arguments are those of `Stepper.begin`."""

@@ -1,22 +1,25 @@
 """The stepper: runs one program step by step, with coefficients evaluated for many steps in advance."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from optrun.arrays import Array, arrays_of
-from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, is_boolean, layout_of
+from optrun.kernels.coefficients import HostCoefficients, Layout, cast
 from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
 from optrun.kernels.fold import Known, read_hyperparameters
 from optrun.kernels.halving import halved, levels_of, parts
-from optrun.kernels.knowledge import changing, known_at, known_shared, known_throughout, listing_of, live_in
+from optrun.kernels.knowledge import known_at, known_shared, known_throughout, listing_of, live_in
 from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Listing
 from optrun.kernels.program import Node, Program, depends_on
 from optrun.kernels.reductions import TERMS, Late, Stack, Sums, key_of, place_of, stacks_of
 from optrun.kernels.trajectory import Stretch
+
+if TYPE_CHECKING:
+    from optrun.kernels.cuda.engine import DeviceCoefficients
 
 
 class Engine(Protocol):
@@ -77,7 +80,7 @@ class Stepper:
         self._row = 0
         self._constant: tuple[object, ...] = ()
         self._needed: frozenset[str] = frozenset()
-        self._coefficients: dict[Layout, Coefficients] = {}
+        self._coefficients: dict[Layout, HostCoefficients | DeviceCoefficients] = {}
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
         self._row_kernels: list[Callable[[], None] | None] = []
         self._fetch: Callable[[int], None]
@@ -143,7 +146,14 @@ class Stepper:
             self._late.prepare(t, {**values, **befores})
         self._row, self._scalar_rows, self._table = 0, scalar_rows, table
         known = np.empty((steps, len(table)), np.int8)
-        layout = self._layout_of(table)
+        late = () if self._late is None else self._late.reductions.late
+        # What is known of a condition is folded, unless it is late: then an engine reads it, even in one lane.
+        layout = tuple(
+            ("bool" if node.is_condition else self._dtype.name)
+            if column.shape[1] > 1 or (index in late and node.is_condition)
+            else ""
+            for index, (node, column) in enumerate(zip(self.program.coefficients, table, strict=True))
+        )
         shared = [index for index, per_lane in enumerate(layout) if not per_lane]
         shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
@@ -151,8 +161,7 @@ class Stepper:
         known[:, shared] = known_shared(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
             known[:, index] = known_at(table[index], self._dtype, steps)
-        if self._late is not None:
-            known[:, list(self._late.reductions.late)] = Known.UNKNOWN
+        known[:, list(late)] = Known.UNKNOWN
         coefficients = self._coefficients_of(layout)
         coefficients.load(shared_rows, table)
         self._fetch = coefficients.fetch
@@ -223,7 +232,7 @@ class Stepper:
     def stretch(self, row: int, steps: int) -> Stretch:
         """Return the steps of these rows of the prepared table, which the caller makes."""
         rows = slice(row, row + steps)
-        known = self._known_in(rows)
+        known = known_throughout(self._known[rows], self.program, self._scheduled)
         listing = listing_of(self.program, known.tobytes(), self.live, self._dtype.name)
         table = {name: self._table[int(name[2:])] for name in listing.names("_c")}
         columns = {
@@ -271,23 +280,20 @@ class Stepper:
     def _cast(self, column: Any) -> Any:
         """Return a column in the parameters' dtype; one that stays deferred is cast where it is read."""
         if isinstance(column, Deferred):
-            if column.lanes > 1 and len(column) > 1:
+            if min(column.shape) > 1:
                 return column
             column = column.dense()
         return cast(column, self._dtype)
 
-    def _layout_of(self, table: Sequence[Array]) -> Layout:
-        layout = list(layout_of(table, self._dtype.name))
-        # What is known of a condition is folded, unless it is late: then an engine reads it, even in one lane.
-        for index in self._late.reductions.late if self._late is not None else ():
-            if table[index].dtype == bool:
-                layout[index] = "bool"
-        return tuple(layout)
-
-    def _coefficients_of(self, layout: Layout) -> Coefficients:
+    def _coefficients_of(self, layout: Layout) -> "HostCoefficients | DeviceCoefficients":
         if layout not in self._coefficients:
-            kind = HostCoefficients if self._is_on_host else _device_coefficients()
-            self._coefficients[layout] = kind(layout, self._lanes, self._dtype.name)
+            given = layout, self._lanes, self._dtype.name
+            if self._is_on_host:
+                self._coefficients[layout] = HostCoefficients(*given)
+            else:
+                from optrun.kernels.cuda.engine import DeviceCoefficients
+
+                self._coefficients[layout] = DeviceCoefficients(*given)
         return self._coefficients[layout]
 
     def _kernel_from(self, row: int) -> Callable[[], None]:
@@ -339,11 +345,6 @@ class Stepper:
             kernels.append(self._engine.bind(instructions, own[tensor], coefficients))
         return kernels, _stacks(own, names)
 
-    def _known_in(self, rows: slice) -> Array:
-        """Return what is known of the coefficients in several rows."""
-        is_condition = np.array([is_boolean(column) for column in self._table], bool)
-        return known_throughout(self._known[rows], changing(self.program, self._scheduled), is_condition)
-
     def _bind(
         self, program: Program, layout: Layout, known: Array, live: frozenset[str]
     ) -> Callable[[], None]:
@@ -369,9 +370,3 @@ class Stepper:
 
 def _stacks(of_tensors: Mapping[str, Mapping[str, Array]], names: Iterable[str]) -> dict[str, list[Stack]]:
     return {name: stacks_of({tensor: of[name] for tensor, of in of_tensors.items()}) for name in names}
-
-
-def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
-    from optrun.kernels.cuda.engine import DeviceCoefficients
-
-    return DeviceCoefficients

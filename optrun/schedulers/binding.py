@@ -323,10 +323,10 @@ def _forecast(values: Any, steps: int, option: Option, lanes: int) -> Sequence[A
 
     A single one is the same at all steps.
     """
-    if np.shape(values)[-1] > 1 if not isinstance(values, Deferred) else values.lanes not in (1, lanes):
+    if np.shape(values)[-1] > 1 if not isinstance(values, Deferred) else values.shape[1] not in (1, lanes):
         return None
     length = steps if len(values) == 1 else len(values)
-    if isinstance(values, Deferred) and values.lanes > 1:
+    if isinstance(values, Deferred) and values.shape[1] > 1:
         within = known_where(values, lambda known: known.is_within(partial(_within, option)), length)
     else:
         numbers = values.dense() if isinstance(values, Deferred) else values
