@@ -6,7 +6,7 @@ a vector, of which it may take elements and slices.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
@@ -18,6 +18,7 @@ from optrun.arrays import Array
 from optrun.kernels.program import COUNT, REDUCED, Node, node, shape_of_slice
 
 Operand = Union["Symbol", float]
+_Operator = Callable[["Symbol", Operand], "Symbol"]
 
 ELEMENTS, TENSORS, VECTOR = "an elementwise rule", "a per-tensor rule", "a function"
 OVER = ("tensor", "group", "run")
@@ -51,6 +52,11 @@ def adding_up_for(name: str) -> Iterator[None]:
         _scope.reset(token)
 
 
+def _operator(op: str) -> tuple[_Operator, _Operator]:
+    """Return the methods of a binary operator: of what stands on its left, and on its right."""
+    return lambda left, right: apply(op, left, right), lambda right, left: apply(op, left, right)
+
+
 class Symbol:
     """A symbolic value; operators and the words of `optrun.ops` build the graph of a program."""
 
@@ -59,29 +65,11 @@ class Symbol:
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    def __add__(self, other: Operand) -> "Symbol":
-        return apply("add", self, other)
-
-    def __radd__(self, other: Operand) -> "Symbol":
-        return apply("add", other, self)
-
-    def __sub__(self, other: Operand) -> "Symbol":
-        return apply("sub", self, other)
-
-    def __rsub__(self, other: Operand) -> "Symbol":
-        return apply("sub", other, self)
-
-    def __mul__(self, other: Operand) -> "Symbol":
-        return apply("mul", self, other)
-
-    def __rmul__(self, other: Operand) -> "Symbol":
-        return apply("mul", other, self)
-
-    def __truediv__(self, other: Operand) -> "Symbol":
-        return apply("div", self, other)
-
-    def __rtruediv__(self, other: Operand) -> "Symbol":
-        return apply("div", other, self)
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("sub")
+    __mul__, __rmul__ = _operator("mul")
+    __truediv__, __rtruediv__ = _operator("div")
+    __pow__, __rpow__ = _operator("pow")
 
     def __floordiv__(self, other: Operand) -> "Symbol":
         return apply("floor", apply("div", self, other))
@@ -94,12 +82,6 @@ class Symbol:
 
     def __rmod__(self, other: Operand) -> "Symbol":
         return other - self * (other // self)
-
-    def __pow__(self, other: Operand) -> "Symbol":
-        return apply("pow", self, other)
-
-    def __rpow__(self, other: Operand) -> "Symbol":
-        return apply("pow", other, self)
 
     def __neg__(self) -> "Symbol":
         return apply("neg", self)
