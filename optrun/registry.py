@@ -18,6 +18,7 @@ from typing import (
     Any,
     Generic,
     Literal,
+    TypeAlias,
     TypeVar,
     cast,
     get_args,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from optrun.checks.types import Reader
 
 T = TypeVar("T")
+_Kind: TypeAlias = type[T]
 
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
@@ -200,24 +202,17 @@ class Option:
         """Whether it is a float, which may differ from lane to lane; any other type is one for the pack."""
         return self.type is float
 
-    @cached_property
-    def may_be_path(self) -> bool:
-        """Whether it may be the path of a file."""
-        return any(_marks(self.annotation, PathOrName))
+    def marks(self, kind: _Kind[T]) -> list[T]:
+        """Return what of a kind stands anywhere in the annotation."""
+        return [each for each in self._parts if isinstance(each, kind)]
 
     @cached_property
-    def may_hold_paths(self) -> bool:
-        """Whether it may be a mapping whose texts are paths."""
-        return any(_marks(self.annotation, PathsWithin))
-
-    @cached_property
-    def may_be_seed(self) -> bool:
-        """Whether the word ``seed`` stands for the seed of the run."""
-        return any(_marks(self.annotation, RunSeed))
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(_parts(self.annotation))
 
     def excluded_by(self, values: Mapping[str, Any]) -> str:
         """Return the option beside whose value this one is refused; empty if there is none."""
-        for mark in _marks(self.annotation, Unless):
+        for mark in self.marks(Unless):
             value = values.get(mark.other)
             if value is not None and not (mark.but_mapping and isinstance(value, dict)):
                 return mark.other
@@ -225,21 +220,12 @@ class Option:
 
     def is_per_lane(self, values: Mapping[str, Any]) -> bool:
         """Whether its floats may differ from lane to lane of a problem with these options."""
-        return any(not values.get(mark.unless) for mark in self._per_lane)
-
-    @cached_property
-    def _per_lane(self) -> tuple[PerLane, ...]:
-        return tuple(_marks(self.annotation, PerLane))
-
-    @cached_property
-    def is_added(self) -> bool:
-        """Whether a config leaves it out where it has its default."""
-        return any(_marks(self.annotation, Added))
+        return any(not values.get(mark.unless) for mark in self.marks(PerLane))
 
     @cached_property
     def unit(self) -> str:
         """What its numbers count: ``steps``, ``epochs``; ``rate`` is a value of the rate; empty for all else."""
-        return next((unit.name for unit in _marks(self.annotation, Unit)), "")
+        return next((unit.name for unit in self.marks(Unit)), "")
 
     @property
     def bounds(self) -> list[Bound]:
@@ -271,12 +257,11 @@ def said_of(owner: str, option: str, message: str) -> str:
     return f"{owner}: {option}{' ' if message.startswith(('must ', 'is ')) else ': '}{message}"
 
 
-def _marks(annotation: Any, kind: type[T]) -> Iterator[T]:
-    """Yield what of a kind stands anywhere in an annotation."""
-    if isinstance(annotation, kind):
-        yield annotation
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation, and whatever stands anywhere in it."""
+    yield annotation
     for each in get_args(annotation):
-        yield from _marks(each, kind)
+        yield from _parts(each)
 
 
 @cache

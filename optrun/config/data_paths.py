@@ -7,19 +7,19 @@ from typing import Any
 from optrun.config.yaml.errors import Place
 from optrun.config.yaml.files import directory_of
 from optrun.config.yaml.tree import YamlNode
-from optrun.registry import PathOrName, problems
+from optrun.registry import PathOrName, PathsWithin, problems
 
 
 def path_options(cls: type[Any]) -> list[str]:
     """Return the options of a problem that may be paths."""
     options = cls.options() if hasattr(cls, "options") else {}
-    return [name for name, option in options.items() if option.may_be_path]
+    return [name for name, option in options.items() if option.marks(PathOrName)]
 
 
 def path_mappings(cls: type[Any]) -> list[str]:
     """Return the options of a problem that may be mappings whose texts are paths."""
     options = cls.options() if hasattr(cls, "options") else {}
-    return [name for name, option in options.items() if option.may_hold_paths]
+    return [name for name, option in options.items() if option.marks(PathsWithin)]
 
 
 def resolved_path(value: Any, place: Place) -> Any:

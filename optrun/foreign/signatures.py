@@ -50,7 +50,7 @@ class Signature:
         given = {
             name: values[name]
             for name, option in self.options.items()
-            if name not in parts and name != "lr" and not (values[name] is None and option.is_added)
+            if name not in parts and name != "lr" and not (values[name] is None and option.marks(Added))
         }
         given |= {
             name: tuple(values[part] for part in of) for name, of in self.tuples.items() if name != self.rate

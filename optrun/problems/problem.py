@@ -37,7 +37,7 @@ class _Checked(ABCMeta):
                 if other := option.excluded_by(options):
                     raise ConfigError(f"{name}: it has no effect beside {other}", field=name)
                 options[name] = option.check(value, cls.__name__)
-        chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
+        chosen = [options.get(name) for name, option in known.items() if option.marks(PathOrName)]
         paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]
         digest = files_digest(paths) if cls.fingerprint is Problem.fingerprint else ""
         problem = super().__call__(*args, **options)

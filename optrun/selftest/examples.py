@@ -5,7 +5,7 @@ from itertools import cycle
 from typing import Any, Literal, get_args, get_origin
 
 from optrun.errors import ConfigError
-from optrun.registry import Option, optimizers, problems, schedulers
+from optrun.registry import Option, PathOrName, optimizers, problems, schedulers
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.function_of_time import FunctionOfTime
 
@@ -70,7 +70,7 @@ def _required(options: Mapping[str, Option], soon: int = 4, lr: float = 1e-2) ->
     for name, option in options.items():
         if option.required and option.unit == "rate":
             values[name] = next(rates)
-        elif option.required and option.may_be_path:
+        elif option.required and option.marks(PathOrName):
             values[name] = "iris"
         elif option.required:
             values[name] = (

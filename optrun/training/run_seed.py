@@ -5,7 +5,7 @@ from typing import Any
 
 from optrun.config import RunConfig
 from optrun.errors import ConfigError
-from optrun.registry import RUN_SEED, problems
+from optrun.registry import RUN_SEED, RunSeed, problems
 
 
 def own_seed(config: RunConfig) -> int:
@@ -49,4 +49,4 @@ def _seeded(name: str, options: Mapping[str, Any]) -> list[str]:
     ):  # without a look at the classes, of which a sweep has one for each run
         return []
     known = problems.find(name).options()
-    return [key for key, option in known.items() if option.may_be_seed and options.get(key) == RUN_SEED]
+    return [key for key, option in known.items() if option.marks(RunSeed) and options.get(key) == RUN_SEED]

@@ -8,7 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError
-from optrun.registry import TRANSFORMS, Option, Registry, schedulers
+from optrun.registry import TRANSFORMS, Added, Option, Registry, schedulers
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.binding import HasGroups
 
@@ -43,7 +43,9 @@ def stacked(values: Sequence[Any], known: Registry[Any] = schedulers) -> Any:
 def with_added_floats(chosen: Mapping[str, Any], known: Registry[Any]) -> dict[str, Any]:
     """Return a name with its options, also the `Added` floats that a config leaves out at their defaults."""
     options: Mapping[str, Option] = known.find(chosen["name"]).options()
-    added = {key: option.default for key, option in options.items() if option.is_added and option.is_float}
+    added = {
+        key: option.default for key, option in options.items() if option.is_float and option.marks(Added)
+    }
     return {**added, **chosen}
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from optrun.registry import Option, schedulers
+from optrun.registry import Added, Option, schedulers
 from tests.oracles.schedules import BASE, SCHEDULES, Spec, rates, torch_rates
 
 FACTORS = ("ConstantLR", "LinearLR", "MultiStepLR", "StepLR", "ExponentialLR", "PolynomialLR")
@@ -70,7 +70,7 @@ def _drawn(name: str, rng: np.random.Generator) -> Spec:
         milestones = {} if name == "ChainedScheduler" else {"milestones": _steps(rng, len(chosen) - 1)}
         return name, {"schedulers": chosen, **milestones}
     # Torch lacks what has been added.
-    options = [option for option in schedulers.find(name).options().values() if not option.is_added]
+    options = [option for option in schedulers.find(name).options().values() if not option.marks(Added)]
     return name, {option.name: value for option in options if (value := _value(option, rng)) is not None}
 
 

@@ -175,7 +175,7 @@ def read_options(
                 read[name] = option.validated(
                     list(default) if isinstance(default, tuple) else default, reader
                 )
-        if option.is_added and complete and read.get(name) == option.default:
+        if complete and option.marks(Added) and read.get(name) == option.default:
             read.pop(name, None)
     return read, found
 
