@@ -10,6 +10,7 @@ from optrun.arrays import Array, Arrays
 from optrun.config import from_mapping
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError, counted
+from optrun.problems.problem import named
 from optrun.problems.vectors import VectorProblem, coordinate_names
 from optrun.registry import problems
 from optrun.training.run_seed import problem_options
@@ -67,13 +68,8 @@ def landscape_of(configs: Sequence[Mapping[str, Any]]) -> Landscape:
     lowest = problem.minimum
 
     def value(points: Array) -> Array:
-        named, first = {}, 0
-        for name, shape in problem.shapes.items():
-            size = int(np.prod(shape))
-            part = np.ascontiguousarray(points[:, first : first + size])
-            named[name], first = part.reshape(len(points), *shape), first + size
         with np.errstate(all="ignore"):
-            return problem.evaluate(named)["loss"]
+            return problem.evaluate(named(points, problem.shapes))["loss"]
 
     return Landscape(
         first.name,

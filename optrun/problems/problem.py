@@ -205,25 +205,24 @@ class Problem(metaclass=_Checked):
         P are the parameters in order, flat. The error is of order h². 0 where v is 0; f and ``batch`` as in
         `smooth_gradient`.
         """
-        host, lanes = self.arrays.to_host, len(vectors)
         shapes = {name: of.shape[1:] for name, of in params.items()}
-        flat = [host(of).reshape(lanes, -1).astype(np.float64) for of in params.values()]
-        at = np.concatenate(flat, axis=1)
+
+        def flat(tensors: Mapping[str, Array]) -> Array:
+            rows = [self.arrays.to_host(of).reshape(len(vectors), -1) for of in tensors.values()]
+            return np.concatenate(rows, axis=1).astype(np.float64)
+
+        at = flat(params)
         size, length = (np.sqrt(lane_sum(each * each)) for each in (at, vectors))
         epsilon = float(np.finfo(self.arrays.dtype).eps) ** (1 / 3)
         step = (epsilon * np.maximum(1, size) / np.where(length > 0, length, 1))[:, None]
-        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
         found = []
         for sign in (1, -1):
-            parts = np.split(at + sign * step * vectors, ends, axis=1)
-            moved = {
-                name: self.arrays.array(part.reshape(lanes, *shape))
-                for (name, shape), part in zip(shapes.items(), parts, strict=True)
-            }
+            moved = named(at + sign * step * vectors, shapes)
+            moved = {name: self.arrays.array(of) for name, of in moved.items()}
             grads = {name: self.arrays.empty(of.shape) for name, of in moved.items()}
             self.smooth_gradient(moved, grads, batch)
-            found.append(np.concatenate([host(of).reshape(lanes, -1) for of in grads.values()], axis=1))
-        difference: Array = (found[0].astype(np.float64) - found[1]) / (2 * step)
+            found.append(flat(grads))
+        difference: Array = (found[0] - found[1]) / (2 * step)
         return difference
 
     @abstractmethod
@@ -247,6 +246,15 @@ class Problem(metaclass=_Checked):
     def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         """Return the figures of what predicts without training, by its name; ``measure`` as in `evaluate`."""
         return {}
+
+
+def named(vectors: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Return vectors ``[n, P]`` as parameters of these shapes by name, each ``[n, *shape]``."""
+    parts = np.split(vectors, np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1], axis=1)
+    return {
+        name: np.ascontiguousarray(part).reshape(len(vectors), *shapes[name])
+        for name, part in zip(shapes, parts, strict=True)
+    }
 
 
 class Batches:

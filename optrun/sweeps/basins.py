@@ -11,6 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.problems import Problem
+from optrun.problems.problem import named
 
 MOST_MINIMA = 400
 """At most so many are found, beside those that are known."""
@@ -77,10 +78,10 @@ def _minimum_from(problem: Problem, start: Array, tolerance: float) -> Array | N
     x: Array = start.copy()
     identity = np.eye(len(start))
     for _ in range(MOST_STEPS):
-        point = _named(problem, x[None])
+        point = named(x[None], problem.shapes)
         slope = {name: np.empty_like(of) for name, of in point.items()}
         problem.loss_and_grad(point, slope, None)
-        hessian = problem.hessian_times(_named(problem, np.repeat(x[None], len(x), 0)), identity)
+        hessian = problem.hessian_times(named(np.repeat(x[None], len(x), 0), problem.shapes), identity)
         gradient = _flat({name: of[0] for name, of in slope.items()})
         if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             return None
@@ -101,18 +102,8 @@ def _minimum_from(problem: Problem, start: Array, tolerance: float) -> Array | N
 def _losses(problem: Problem, points: Array) -> Array:
     if not len(points):
         return np.empty(0)
-    losses: Array = problem.evaluate(_named(problem, points))["loss"].astype(np.float64)
+    losses: Array = problem.evaluate(named(points, problem.shapes))["loss"].astype(np.float64)
     return losses
-
-
-def _named(problem: Problem, points: Array) -> dict[str, Array]:
-    """Return vectors `[n, P]` as parameters by name, `[n, *shape]`."""
-    named, first = {}, 0
-    for name, shape in problem.shapes.items():
-        size = int(np.prod(shape))
-        named[name] = np.ascontiguousarray(points[:, first : first + size]).reshape(len(points), *shape)
-        first += size
-    return named
 
 
 def _flat(named: Mapping[str, Array]) -> Array:
