@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Gt, Le, Lt
+from annotated_types import Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from optrun.arrays import Array
-from optrun.checks.messages import MISSING, failure, in_words, not_one_of, shown, unknown_key
+from optrun.checks.messages import MISSING, failure, in_words, not_one_of, unknown_key
 from optrun.registry import NonNegative, PerLane, Positive, PositiveInt, options_of, snake_case
 
 KINDS: dict[str, type["NoiseKind"]] = {}
@@ -180,34 +180,13 @@ def _read(given: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _read_all(given: list[Any]) -> list[Any]:
-    if not given:
-        raise failure(((), "is empty: without noise it is 0"))
-    wrong: list[tuple[tuple[str | int, ...], PydanticCustomError]] = []
-    found = []
-    for place, each in enumerate(given):
-        is_number = isinstance(each, (int, float)) and not isinstance(each, bool)
-        if not is_number and not isinstance(each, dict):
-            said = f"must be a mapping with kind, or a number (got {shown(each)})"
-            wrong.append(((place,), PydanticCustomError("config", "{said}", {"said": said})))
-            continue
-        try:
-            found.append(_read({"kind": "gaussian", "scale": each} if is_number else each))
-        except ValidationError as error:
-            wrong += [((place, *one["loc"]), in_words(one)) for one in error.errors(include_url=False)]
-    if wrong:
-        raise failure(*wrong)
-    return found
-
-
 _OF_A_KIND = WithJsonSchema(
     {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(KINDS)}}}
 )
-_OF_KINDS = WithJsonSchema({"type": "array", "minItems": 1})
+_Kind = Annotated[dict[str, Any], AfterValidator(_read), _OF_A_KIND]
+_Gaussian = Annotated[NonNegative, AfterValidator(lambda scale: {"kind": "gaussian", "scale": scale})]
 Noise = Annotated[
-    NonNegative
-    | Annotated[dict[str, Any], AfterValidator(_read), _OF_A_KIND]
-    | Annotated[list[Any], AfterValidator(_read_all), _OF_KINDS],
+    NonNegative | _Kind | Annotated[list[_Gaussian | _Kind], MinLen(1)],
     PerLane(),
     "of the gradient: standard deviation, ≥ 0, of Gaussian noise; or a mapping with a kind, or several in turn",
 ]

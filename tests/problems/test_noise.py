@@ -133,8 +133,9 @@ def test_gradients_are_quantised_and_delayed():
         ({"kind": "delayed"}, r"noise\.steps: missing$"),
         ({"kind": "sparse", "fraction": 0.5, "scale": 1.0}, r"noise\.scale: unknown key"),
         ([0.1, {"kind": "sparse", "fraction": 2.0}], r"noise\.1\.fraction must be ≤ 1 \(got 2.0\)$"),
-        ([0.1, "much"], r"noise\.1 must be a mapping with kind, or a number \(got 'much'\)$"),
-        ([], "noise is empty"),
+        ([0.1, "much"], r"noise\.1 must be a number or a mapping \(got 'much'\)$"),
+        ([], "noise must have at least 1 item"),
+        ([-1.0], r"noise\.0 must be ≥ 0"),
     ],
 )
 def test_what_is_no_noise_is_refused_at_its_place(noise, message):
