@@ -115,11 +115,10 @@ class Expression(VectorProblem):
         exact = exact.for_lanes({"parameters": self.parameters})
         lanes = max(map(len, exact._numbers().values()), default=1)
         (point,) = self.minimizers
+        points = {name: np.stack([value] * lanes) for name, value in point.items()}
         with np.errstate(all="ignore"):
-            values = exact.evaluate({name: np.stack([value] * lanes) for name, value in point.items()})[
-                "loss"
-            ]
-        return values.copy() if lanes > 1 else float(values[0])
+            values = exact.evaluate(points)["loss"]
+        return values if lanes > 1 else float(values[0])
 
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:

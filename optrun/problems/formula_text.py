@@ -137,10 +137,10 @@ class FormulaText(Arithmetic):
         size = len(vector)
         if isinstance(index, ast.Slice):
             bounds = (index.lower, index.upper, index.step)
-            chosen = slice(*(None if each is None else self._number(each, values) for each in bounds))
-            if not range(size)[chosen]:
+            part = slice(*(None if each is None else self._number(each, values) for each in bounds))
+            if not range(size)[part]:
                 self.refuse(node, f"no element of a vector of {size}")
-            return vector[chosen]
+            return vector[part]
         at = self._whole(index, values)
         if isinstance(at, int):
             if not -size <= at < size:

@@ -76,38 +76,26 @@ class DenseModel:
         own: Array,
         measure: Sequence[str] = (),
     ) -> dict[str, Array]:
-        """Return ``accuracy`` of classes, ``loss`` (without penalty) and the metrics called ``measure``, each ``[B]``.
+        """Return ``accuracy`` of classes, ``loss`` (without penalty) and the metrics called ``measure``, on the host.
 
         ``targets [n]`` are in the form of the loss, ``own [n]`` as `Predictions` have them.
         """
         prepared = self.loss.prepared(targets[None])
-        found = [
-            self.figures_of(
-                outputs,
-                loss,
-                targets,
-                prepared,
-                measured(measure, self.predictions(own, outputs[:, 0])) if measure else {},
-            )
-            for outputs, loss in self.outputs(params, inputs)
-        ]
-        xp = self.arrays.xp
-        return {
-            name: (xp if name in ("accuracy", "loss") else np).concatenate([each[name] for each in found])
-            for name in found[0]
-        }
+        found = []
+        for outputs, loss in self.outputs(params, inputs):
+            measures = measured(measure, self.predictions(own, outputs[:, 0])) if measure else {}
+            found.append(self.figures_of(outputs, loss, targets, prepared, measures))
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
     def figures_of(
         self, outputs: Array, loss: Array, targets: Array, prepared: Array, measures: Mapping[str, Array]
     ) -> dict[str, Array]:
         """Return the figures of some lanes, whose outputs are overwritten, and their measures of predictions."""
-        figures = (
-            {"accuracy": self.loss.accuracy(outputs[:, 0], targets)}
-            if isinstance(self.loss, ClassLoss)
-            else {}
-        )
+        figures = {}
+        if isinstance(self.loss, ClassLoss):
+            figures["accuracy"] = self.arrays.to_host(self.loss.accuracy(outputs[:, 0], targets))
         self.loss(outputs, prepared, loss)
-        figures["loss"] = loss[:, 0]
+        figures["loss"] = self.arrays.to_host(loss[:, 0])
         return figures | {name: values for name, values in measures.items() if name not in figures}
 
     def predictions(self, targets: Array, outputs: Array) -> Predictions:

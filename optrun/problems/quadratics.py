@@ -136,15 +136,14 @@ class Quadratic(VectorProblem):
     def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         if self._hessian is None:
             return super()._bind(x, grad)
-        minimizer, half = map(self.arrays.array, (self._minimizer, 0.5))
-        return partial(self._rotated, self._hessian, minimizer, half, x, grad)
+        return partial(self._rotated, self._hessian, self.arrays.array(self._minimizer), x, grad)
 
     def _bind_value(self, x: Array) -> Callable[[], Array]:
         return (
             super()._bind_value(x) if self._hessian is None else self._bind(x, self.scratch("grad", *x.shape))
         )
 
-    def _rotated(self, hessian: Array, minimizer: Array, half: Array, x: Array, grad: Array) -> Array:
+    def _rotated(self, hessian: Array, minimizer: Array, x: Array, grad: Array) -> Array:
         xp = self.arrays.xp
         error, product = self.scratch("lanes", 2, *x.shape)
         xp.subtract(x, minimizer, out=error)
@@ -152,7 +151,7 @@ class Quadratic(VectorProblem):
         grad[...] = product
         xp.multiply(error, product, out=error)
         total = xp.sum(error, axis=1, out=product[:, 0])
-        loss: Array = xp.multiply(total, half, out=error[:, 0])
+        loss: Array = xp.multiply(total, 0.5, out=error[:, 0])
         return loss
 
 

@@ -185,9 +185,8 @@ class Supervised(DataProblem, ABC):
             metrics |= {f"{part}_{name}": values for name, values in figures.items()}
         full = metrics["train_loss"]
         for penalty in self._penalties:
-            full = full + penalty.value(params, self.layers.weights)
-        metrics = {"loss": full, **metrics}
-        return {name: self.arrays.to_host(values) for name, values in metrics.items()}
+            full = full + self.arrays.to_host(penalty.value(params, self.layers.weights))
+        return {"loss": full, **metrics}
 
     def confusion(self, params: Mapping[str, Array]) -> tuple[tuple[str, ...], Mapping[str, Array]]:
         if not isinstance(self.loss, ClassLoss):
