@@ -1,4 +1,4 @@
-"""Test functions with one minimum, and no valley that bends."""
+"""Test functions like bowls: one lowest point, and no valley that bends."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Test functions of two variables with a few minima, and one in any number of dimensions."""
+"""Test functions with a few minima, most of two variables."""
 
 from itertools import product
 from typing import Any
