@@ -16,6 +16,7 @@ from optrun.api.html import html_table
 from optrun.api.sweeps import sweep
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.goal import VALIDATION
+from optrun.config.model.options import SCHEDULES
 from optrun.config.overrides import path_of
 from optrun.config.paths import steps_of
 from optrun.config.sweep.model import Metric
@@ -24,6 +25,7 @@ from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, PluginError, RunFailedError, brief, did_you_mean, string_list
 from optrun.plugin_code import guarded
 from optrun.plugins import load_plugins
+from optrun.problems import Problem
 from optrun.registry import problems, schedulers
 from optrun.store import Status
 from optrun.training.build import scheduled_steps
@@ -113,7 +115,7 @@ def lr_find(
     if metric is not None and at_start and (why := missing_figure(chosen, metric, [*at_start])):
         raise ConfigError(f"--metric {metric}: {why}", field="metric")
     usual = VALIDATION_LOSS if VALIDATION_LOSS in at_start else FINAL_LOSS
-    runs = _Runs(config, overrides, path, metric or usual, chosen, at_start)
+    runs = _Runs(config, overrides, path, metric or usual, chosen, at_start, pack.problem)
     maximize = Metric(name=runs.metric).goal == "maximize"
     for rate in first_ends(given):
         if why := runs.refusal(rate):
@@ -157,12 +159,15 @@ class _Runs:
         metric: str,
         chosen: RunConfig,
         at_start: Mapping[str, float],
+        problem: Problem,
     ) -> None:
         self._config, self._path, self.metric = config, path, metric
         # The path is set by the rates; its value in an override is the one around which these lie.
         others = [text for text in overrides if path_of(text) != path]
         self._overrides = [*others, "map=null", "record.every=null", "checkpoint.every=null"]
         self._precision = float(np.finfo(chosen.dtype).eps)
+        self._problem = problem if path.partition(".")[0] in ("optimizer", "scheduler", SCHEDULES) else None
+        """That of all rates, where they are no part of it."""
         watched = chosen.stop.metric is not None or chosen.stop.restore_best or any(observed_figures(chosen))
         if not watched and metric in {FINAL_LOSS, *at_start}:
             self._overrides.append("evaluate.every=null")
@@ -182,7 +187,7 @@ class _Runs:
         """Return why a run of the config cannot have a rate; empty if it can."""
         alone = [*self._overrides, "sweep=null", f"{self._path}={rate!r}"]
         try:
-            Pack([_loaded(self._config, alone)], at_start=False)
+            Pack([_loaded(self._config, alone)], problem=self._problem, at_start=False)
         except ConfigErrors as errors:
             return errors.issues[0].message
         except ConfigError as error:
