@@ -24,6 +24,7 @@ from optrun.store.pack_columns import PackColumns
 from optrun.store.states import States
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
+from optrun.sweeps.workers.processes import starting
 from optrun.training.estimate import Estimate, estimate
 
 MOST_TRIALS = 4
@@ -125,7 +126,8 @@ def _estimated_apart(configs: Sequence[RunConfig], plugins: Sequence[str]) -> Es
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_estimate, args=(sender, configs, plugins), daemon=True)
-    process.start()
+    with starting():
+        process.start()
     sender.close()
     try:
         found: Estimate | None = receiver.recv() if receiver.poll(LIMIT_SECONDS) else None
