@@ -66,6 +66,16 @@ def test_a_group_of_one_lane_packs_is_not_split_further():
     assert [list(pack) for pack in divided(groups, runs, 2)] == [[0], [1], [2], [3], [4]]
 
 
+def test_what_is_nearly_even_is_not_divided_further():
+    groups, runs = groups_of(10, 9, 3)
+    assert [len(pack) for pack in divided(groups, runs, 2)] == [10, 9, 3]
+
+
+def test_the_seeds_of_a_setting_stay_together_where_each_job_has_four_settings():
+    group = Group(range(16), 8, 2, 16)
+    assert (group.block(16, 8, 2), group.block(15, 8, 2), group.block(16, 1, 2)) == (2, 1, 1)
+
+
 NETWORKS = {
     "problem": {"name": "mlp", "data": "iris"},
     "optimizer": "SGD",

@@ -298,10 +298,14 @@ def test_problems_without_chance_are_known(name, options, expected):
     assert np.array_equal(*losses) is not expected
 
 
-def test_settings_with_equal_results_are_found():
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_settings_with_equal_results_are_found(repeats):
     config = BASE | {
         "scheduler": {"name": "OneCycleLR", "max_lr": 0.002, "total_steps": 40, "cycle_momentum": False},
-        "sweep": {"parameters": {"optimizer.lr": [0.1, 0.2], "scheduler.max_lr": [0.001, 0.002]}},
+        "sweep": {
+            "parameters": {"optimizer.lr": [0.1, 0.2], "scheduler.max_lr": [0.001, 0.002]},
+            "repeats": repeats,
+        },
     }
     sweep = optrun.sweep(config, save=False)
     rates = [[sweep.plan.settings[i]["scheduler.max_lr"] for i in each] for each in sweep.equal_settings()]
