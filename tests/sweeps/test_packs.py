@@ -76,6 +76,20 @@ def test_the_seeds_of_a_setting_stay_together_where_each_job_has_four_settings()
     assert (group.block(16, 8, 2), group.block(15, 8, 2), group.block(16, 1, 2)) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("split", [0, "seed"])
+def test_a_group_knows_its_work_and_what_predicts_without_training_where_seeds_share_the_split(split):
+    _, groups = prepared(
+        {
+            "problem": {"name": "softmax_regression", "data": "iris", "split_seed": split},
+            "optimizer": "SGD",
+            "steps": 5,
+            "sweep": {"parameters": {"optimizer.lr": [0.1, 0.2]}, "repeats": 2},
+        }
+    )
+    assert sum(group.work for group in groups) == 4 * 5 * (4 * 3 + 3)
+    assert [len(group.baselines) for group in groups] == ([1] if split == 0 else [0, 0])
+
+
 NETWORKS = {
     "problem": {"name": "mlp", "data": "iris"},
     "optimizer": "SGD",
