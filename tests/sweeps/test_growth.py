@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import optrun
 from optrun.errors import StoreError
 from optrun.store import Status, Store, verified
+from optrun.store.blocks import LEAST_RUNS
 from optrun.store.check import faults
 from optrun.sweeps.sweep_store import directory_of
 from tests.sweeps.support import digest_of, prepared
@@ -308,3 +309,15 @@ def test_runs_change_places_with_all_that_they_have(rng):
             kinds = [event.kind for event in store.events_of(new) if event.run == new]
             assert kinds == ([] if record.status is Status.WAITING else ["completed"])
     assert faults(Path("d"))[1] == []
+
+
+@pytest.mark.parametrize("trials", [3, LEAST_RUNS])
+def test_a_sweep_that_is_asked_for_again_is_left_as_it_is(trials, monkeypatch):
+    def refused(*_):
+        raise AssertionError
+
+    optrun.sweep(drawn("random", trials) | {"steps": 1}, directory="s")
+    written = Path("s", "config.yaml").stat()
+    monkeypatch.setattr(Store, "rearrange", refused)
+    assert optrun.sweep(drawn("random", trials) | {"steps": 1}, directory="s").executed == 0
+    assert Path("s", "config.yaml").stat().st_ino == written.st_ino
