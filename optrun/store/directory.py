@@ -20,7 +20,8 @@ from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.store_errors import store_errors
 
 ATTEMPTS = 100
-YOUNG_SECONDS = 60.0
+YOUNG_SECONDS = 3600.0
+"""What is younger is left alone: of machines that share a file system, one alone may see that it is held."""
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
 OWN_FILES = (CONFIG, RESULTS, "metrics.csv", "summary.csv")
 OWN_NAMES = "|".join(map(re.escape, OWN_FILES))

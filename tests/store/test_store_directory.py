@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -267,6 +268,8 @@ def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there
     backup = tmp_path / f".backup.{digits}"
     for path in (csv, held, foreign, backup):
         path.write_text("x")
+    for path in (made, gone, csv):  # of half an hour, for which another machine may have been at work on them
+        os.utime(path, (time.time() - 1800,) * 2)
     others = [directory._held(live), os.open(held, os.O_RDONLY)]
     directory._hold(others[1])
     try:
