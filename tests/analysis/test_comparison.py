@@ -320,6 +320,13 @@ def test_what_may_mislead_is_said(values, said):
     assert any(said in each for each in warnings), warnings
 
 
+@pytest.mark.parametrize(("rates", "metric"), [((1.0,), "test_loss"), ((1.0, 2.0), "val_loss")])
+def test_where_nothing_is_chosen_or_by_other_data_no_selection_by_the_test_is_said(rates, metric):
+    values = {("a", name, lr): NOISE + lr for name in ("Adam", "SGD") for lr in rates}
+    warnings = comparison_of([swept(values, metric=metric)]).warnings
+    assert not any("selected by" in each for each in warnings), warnings
+
+
 @pytest.mark.parametrize(
     ("lacking", "ranked", "said"),
     [

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Checkpoint, RunState, Status, Store, blobs, environment, verified
+from optrun.store import Checkpoint, RunState, Status, Store, blobs, environment, fingerprint, verified
 from optrun.store.check import faults
 from optrun.store.fingerprint import machine_changes
 from optrun.store.runs import count_runs
@@ -466,6 +467,12 @@ def test_the_environment_is_json() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert set(found) == {"optrun", "python", "numpy", "numba", "platform", "cpu", "simd", "blas", "git"}
     assert found["blas"]
+
+
+def test_the_processor_is_named_as_linux_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "processor\t: 0\nvendor_id\t: Made\nmodel name\t: Made 7: fast\nprocessor\t: 1\n"
+    monkeypatch.setattr(fingerprint, "open", lambda *_, **__: StringIO(told), raising=False)
+    assert fingerprint.cpu_model() == "Made 7: fast"
 
 
 def test_the_environment_of_a_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
