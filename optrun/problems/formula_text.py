@@ -24,6 +24,7 @@ from optrun.problems.vectors import MOST_DIMENSIONS
 MOST_TERMS = 2_000
 """Of sums over indices that are written out, since an index is not used as `i`, `i + 1` or `2 * i` alone."""
 
+_OF_NOTHING = {"sum": np.float64(0), "prod": np.float64(1)}
 _SLICES = "use slices, as in sum(x[1:] * x[:-1])"
 _OF_WHOLE_NUMBERS: Operators = {
     op: OPERATORS[op] for op in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
@@ -87,6 +88,12 @@ class FormulaText(Arithmetic):
                 self.refuse(condition, said)
         return self.refuse(node, "an index counts, as in sum(x[i]**2 for i in range(len(x)))")
 
+    def _check_call(self, node: ast.expr, called: ast.Name, args: Sequence[ast.expr]) -> None:
+        if called.id in ("min", "max") and len(args) == 1:
+            over = f"that of a vector is {called.id}(x[i] for i in range(len(x)))"
+            self.refuse(node, f"{called.id} takes at least two numbers (got 1): {over}")
+        super()._check_call(node, called, args)
+
     def _check_within(self, index: ast.expr) -> None:
         """Raise ConfigError if an index has an unknown name."""
         for each in ast.walk(index):
@@ -109,7 +116,10 @@ class FormulaText(Arithmetic):
         try:
             match node:
                 case ast.Call(ast.Name(id=name), [ast.GeneratorExp() | ast.ListComp() as terms], []):
-                    return self._over_index(name, terms.elt, terms.generators, values)
+                    value, count = self._over_index(name, terms.elt, terms.generators, values)
+                    if not count and name not in _OF_NOTHING:
+                        self.refuse(node, f"{name} of no terms")
+                    return value if count else _OF_NOTHING[name]
                 case ast.Subscript(ast.Name(id=name) as vector, index):
                     if length_of(values[name]) is None:
                         self.refuse(vector, f"{name} is one number; [1.0, 2.0], say, is a vector")
@@ -155,11 +165,14 @@ class FormulaText(Arithmetic):
 
     def _over_index(
         self, word: str, term: ast.expr, clauses: Sequence[ast.comprehension], values: Mapping[str, Any]
-    ) -> Any:
-        """Return a sum, say, over the indices of the clauses: of a vector if it can be one, otherwise term by term."""
+    ) -> tuple[Any, int]:
+        """Return a sum, say, over the indices of the clauses, and of how many terms.
+
+        It is that of a vector if it can be one, otherwise it is written out term by term.
+        """
         numbers, name = self._range(clauses[0], values), _target(clauses[0])
         count = len(numbers)
-        if len(clauses) == 1 and self._is_elementwise(term, values):
+        if count and len(clauses) == 1 and self._is_elementwise(term, values):
             self._count(term)
             try:
                 value = self._value(term, {**values, name: numbers})
@@ -167,26 +180,35 @@ class FormulaText(Arithmetic):
                 pass
             else:
                 if length_of(value) is None:
-                    return {"sum": value * count, "prod": value**count}.get(word, value)
+                    return {"sum": value * count, "prod": value**count}.get(word, value), count
                 if word in OVER_A_VECTOR:
-                    return getattr(ops, word)(value)
+                    return getattr(ops, word)(value), count
         if count > MOST_ITERATED:
             self.refuse(term, f"at most {MOST_ITERATED} such terms (got {count:,}): {_SLICES}")
-        terms = []
+        terms, counts = [], []
         for number in numbers:
             within = {**values, name: number}
             if clauses[1:]:
-                terms.append(self._over_index(word, term, clauses[1:], within))
-                continue
-            self._count(term)
-            value = self._value(term, within)
-            if length_of(value) is not None:
-                self.refuse(term, f"each term is one number, not a vector of {len(value)}")
-            terms.append(value)
+                value, count = self._over_index(word, term, clauses[1:], within)
+            else:
+                self._count(term)
+                value, count = self._value(term, within), 1
+                if length_of(value) is not None:
+                    self.refuse(term, f"each term is one number, not a vector of {len(value)}")
+            if count:
+                terms.append(value)
+                counts.append(count)
+        if not terms:
+            return None, 0
+        if word == "mean" and len(set(counts)) > 1:
+            terms = [
+                value * (count * len(counts) / sum(counts))
+                for value, count in zip(terms, counts, strict=True)
+            ]
         while len(terms) > 1:
             pairs = zip(terms[::2], terms[1::2], strict=False)
             terms = [OVER_AN_INDEX[word](*pair) for pair in pairs] + terms[len(terms) // 2 * 2 :]
-        return terms[0] / count if word == "mean" else terms[0]
+        return terms[0] / len(counts) if word == "mean" else terms[0], sum(counts)
 
     def _count(self, term: ast.expr) -> None:
         """Raise ConfigError for too many terms in all."""
@@ -217,7 +239,8 @@ class FormulaText(Arithmetic):
         if len(bounds) > 3 or 0 in bounds[2:]:
             self.refuse(clause.iter, "range(n), range(first, end) or range(first, end, step)")
         numbers = range(*bounds)
-        if not numbers:
+        names = {each.id for each in ast.walk(clause.iter) if isinstance(each, ast.Name)}
+        if not numbers and not any(isinstance(values.get(name), int) for name in names):
             self.refuse(clause.iter, "an index without values")
         if numbers[MOST_DIMENSIONS:]:
             self.refuse(clause.iter, f"an index has at most {MOST_DIMENSIONS:,} values")

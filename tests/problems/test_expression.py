@@ -56,6 +56,10 @@ FORMULAS = [
         {"a": 2.0},
         "",
     ),
+    ("sum((x[i] - x[j])**2 * (i + 1) for i in range(4) for j in range(i))", X, {}, ""),
+    ("mean(x[i]**2 * x[j] for i in range(3, -1, -1) for j in range(i + 1))", X, {}, ""),
+    ("mean(x[i] * x[j] * x[k] for i in range(4) for j in range(i) for k in range(j, 3))", X, {}, ""),
+    ("sum(prod(1 + x[j] for j in range(i)) * sum(x[k] for k in range(i, 3)) for i in range(4))", X, {}, ""),
     (
         "max((x[i] - 1)**2 for i in range(4)) + min(x[i] * x[(i + 1) % 4] for i in range(4))",
         X,
@@ -68,7 +72,7 @@ FORMULAS = [
 
 
 def total(values):
-    return reduce(operator.add, list(values))
+    return reduce(operator.add, list(values), 0)
 
 
 def meanings(sympy):
@@ -79,7 +83,7 @@ def meanings(sympy):
         "log1p": lambda x: sympy.log(1 + x),
         "power": operator.pow,
         "sum": total,
-        "prod": lambda values: reduce(operator.mul, list(values)),
+        "prod": lambda values: reduce(operator.mul, list(values), 1),
         "mean": lambda values: total(found := list(values)) / len(found),
         "norm": lambda x: sympy.sqrt(total(x**2)),
         "dot": lambda x, y: total(x * y),
@@ -127,6 +131,9 @@ MISTAKES = [
     ({"f": "x + y[k]"}, "f: column 7: unknown name 'k'"),
     ({"f": "sum(y[i] for i in range(len(z)))"}, "f: column 29: unknown name 'z'"),
     ({"f": "sum(i for i in range(99999999))"}, "f: column 16: an index has at most 10,000,000 values"),
+    ({"f": "x + sum(y[i] for i in range(2, 2))"}, "f: column 23: an index without values"),
+    ({"f": "x + mean(y[j] for i in range(1) for j in range(i))"}, "f: column 5: mean of no terms"),
+    ({"f": "x + max(y)"}, "f: column 5: max takes at least two numbers (got 1): that of a vector"),
     ({"f": "sum(x for x in range(3))"}, "f: column 11: 'x' has a meaning already"),
     ({"f": "sum(y[i] for i in range(3) if i)"}, "f: column 31: an index has no 'if'"),
     ({"f": "sum(y[i - 1] for i in range(2))"}, "f: column 5: elements -1 … 0 are not all in a vector of 2"),
