@@ -26,6 +26,9 @@ EMPTY = "#D4D4D4"
 DECADES = 100.0
 """How far positive values have to be apart, the farthest ones aside, so that their scale is one of logarithms."""
 
+MOST_LISTED = 8
+"""At most so many numbers of an axis have a tick each that are not spaced."""
+
 MOST_NAMED = 11
 """At most so many minima are named in a legend."""
 
@@ -60,7 +63,9 @@ def map_figure(
         if color == MINIMUM and found.minima is not None:
             _paint_minima(painted, found)
             if found.minima_axes is not None:
-                axes.plot(*found.minima[:, found.minima_axes].T, linestyle="none", **STAR)
+                points = found.minima[:, found.minima_axes].T
+                stars = [_places(*each) for each in zip((found.x, found.y), points, strict=True)]
+                axes.plot(*stars, linestyle="none", **STAR)
         elif color == STEPS:
             for status, (colours, label) in BOTH.items():
                 values = np.where(found.where(status), found.value, np.nan)
@@ -73,10 +78,13 @@ def map_figure(
         extent = (*_ends(found.x), *_ends(found.y))
         axes.imshow(painted.pixels, interpolation="nearest", origin="lower", aspect="auto", extent=extent)
         for axis, name, numbers in ((axes.xaxis, x, found.x), (axes.yaxis, y, found.y)):
-            by_factors = is_geometric(numbers)
-            low, high = sorted(10**end if by_factors else end for end in _ends(numbers))
-            ticks, texts, label = _ticks(low, high, name, log=by_factors)
-            axis.set_ticks(np.log10(ticks) if by_factors else ticks, labels=texts)
+            if is_geometric(numbers) or _is_even(numbers):
+                low, high = sorted(10**end if is_geometric(numbers) else end for end in _ends(numbers))
+                ticks, texts, label = _ticks(low, high, name, log=is_geometric(numbers))
+            else:
+                ticks = numbers[:: -(-len(numbers) // MOST_LISTED)].tolist()
+                texts, label = _signed(labels(ticks)), name
+            axis.set_ticks(_places(numbers, np.array(ticks)), labels=texts)
             axis.set_label_text(wrapped_label(label))
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
@@ -190,12 +198,30 @@ def is_geometric(numbers: Array) -> bool:
     )
 
 
+def _is_even(numbers: Array) -> bool:
+    """Whether numbers are at equal distances, as far as a picture shows."""
+    steps = np.diff(numbers)
+    return len(steps) > 0 and bool(np.ptp(steps) < 0.1 * abs(steps.mean()) + 1e-11 * abs(numbers).max())
+
+
+def _places(numbers: Array, values: Array) -> Array:
+    """Return where on an axis of numbers values are.
+
+    Numbers that are spaced evenly, or by a factor, are at these distances; others are listed one by one, and nothing is
+    between them.
+    """
+    if is_geometric(numbers):
+        return np.log10(np.where(values > 0, values, np.nan))
+    if _is_even(numbers):
+        return values.astype(float)
+    listed = {number: place for place, number in enumerate(numbers.tolist())}
+    return np.array([listed.get(value, np.nan) for value in values.tolist()])
+
+
 def _ends(numbers: Array) -> tuple[float, float]:
-    """Return where the first pixel begins and the last one ends; those of spaced logarithms are logarithms."""
-    if len(numbers) == 1:
-        return float(numbers[0]) - 0.5, float(numbers[0]) + 0.5
-    places = np.log10(numbers) if is_geometric(numbers) else numbers.astype(float)
-    half = (places[-1] - places[0]) / (len(places) - 1) / 2
+    """Return where the first pixel begins and the last one ends."""
+    places = _places(numbers, numbers)
+    half = (places[-1] - places[0]) / max(len(places) - 1, 1) / 2 or 0.5
     return float(places[0] - half), float(places[-1] + half)
 
 

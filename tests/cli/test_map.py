@@ -103,6 +103,43 @@ def test_axes_of_any_window_have_several_short_texts(low, high, name, texts):
     assert ((axes.get_xlim()[0] <= places) & (places <= axes.get_xlim()[1])).all()
 
 
+@pytest.mark.parametrize(
+    ("numbers", "places", "texts"),
+    [
+        ([0.0, 1.0, 10.0], [0, 1, 2], ["0", "1", "10"]),
+        ([3.0, 1.0, 2.0], [0, 1, 2], ["3", "1", "2"]),
+        ([0.9], [0], ["0.9"]),
+        (np.arange(20.0) ** 2 - 1, range(0, 20, 3), ["−1", "8", "35", "80", "143", "224", "323"]),
+        ([0.0, 1.0, 2.0], [0, 0.5, 1, 1.5, 2], ["0", "0.5", "1", "1.5", "2"]),
+    ],
+    ids=str,
+)
+def test_ticks_of_listed_numbers_are_at_their_pixels(numbers, places, texts):
+    pytest.importorskip("matplotlib")
+    numbers = np.array(numbers)
+    size = len(numbers)
+    found = Pixels(numbers, np.array([0.0, 1.0]), np.ones((2, size)), np.full((2, size), 2, np.uint8))
+    (axes, *_) = map_figure(found, x="lr", y="y", color="final_loss", title="t").axes
+    drawn = dict(zip(axes.get_xticks(), (text.get_text() for text in axes.get_xticklabels()), strict=True))
+    assert {place: drawn.get(place) for place in places} == dict(zip(places, texts, strict=True))
+    assert axes.get_xlim() == pytest.approx((-0.5, size - 0.5))
+    assert axes.images[0].get_extent()[:2] == pytest.approx([-0.5, size - 0.5])
+
+
+def test_stars_are_where_minima_are_on_an_axis_of_logarithms(file, call, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from optrun.cli.views import map as view
+
+    drawn = []
+    monkeypatch.setattr(view, "save", lambda picture, stream, format: drawn.append(picture))
+    call("map", file, "map.color=minimum", "map.x.problem.start.0={logspace: [0.1, 10, 5]}")
+    (stars,) = drawn[0].axes[0].lines
+    points = held()["minima"]
+    wanted = np.log10(np.where(points[:, 0] > 0, points[:, 0], np.nan))
+    np.testing.assert_allclose(stars.get_xdata(), wanted)
+    np.testing.assert_allclose(stars.get_ydata(), points[:, 1])
+
+
 def test_which_minimum_is_a_color(file, call, monkeypatch):
     pytest.importorskip("matplotlib")
     from matplotlib.colors import to_rgba
