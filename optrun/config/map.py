@@ -22,6 +22,7 @@ from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import is_stream, read_config
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Document, YamlNode
+from optrun.errors import did_you_mean
 
 Along = Annotated[dict[str, AxisOf], MinLen(1), MaxLen(1)]
 
@@ -174,5 +175,6 @@ def _issues(error: ValidationError, node: YamlNode) -> Iterator[Issue]:
         path, text = each["loc"], message(each)
         at = node.at(path)
         if each["type"] == UNKNOWN_KEY:
-            text += f". Known here: {', '.join(each['ctx']['known'])}"
+            known = each["ctx"]["known"]
+            text += f".{did_you_mean(str(path[-1]), known) or ' Known here: ' + ', '.join(known)}"
         yield Issue.at(at.key if each["type"] == UNKNOWN_KEY and at.key else at.place, (MAP, *path), text)
