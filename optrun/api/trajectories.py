@@ -1,6 +1,7 @@
 """The ways of runs through the function that they minimise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.setting_curves import MOST_CURVES, best_settings
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep
+from optrun.config.model.components import class_of
 from optrun.errors import ConfigError, printable
 from optrun.store import Status
 
@@ -30,6 +32,8 @@ def ways_of(runs: Sequence[Run]) -> tuple[Landscape, list[Trajectory]]:
     names = dict.fromkeys(axis.partition("[")[0] for axis in landscape.axes)
     swept = all(run.setting for run in runs)
     parts = [{key: run.config[key] for key in OF_LABELS if key in run.config} for run in runs]
+    for section in ("optimizer", "scheduler"):
+        parts = _without_own_defaults(parts, section)
     labels = differing_labels(
         [{"name": run.config.get("name", "run"), **run.setting} for run in runs] if swept else parts
     )
@@ -47,3 +51,19 @@ def ways_of(runs: Sequence[Run]) -> tuple[Landscape, list[Trajectory]]:
             Trajectory(printable(label), steps, points.astype(np.float64), run.status is Status.DIVERGED)
         )
     return landscape, ways
+
+
+def _without_own_defaults(parts: Sequence[dict[str, Any]], section: str) -> list[dict[str, Any]]:
+    """Return parts of configs without the options of a section that not all have, where they have their defaults."""
+    sections = [each.get(section) or {} for each in parts]
+    shared = set.intersection(*map(set, sections))
+
+    def is_told(of: Mapping[str, Any], key: str) -> bool:
+        cls = class_of(section, of)
+        option = cls.options().get(key) if cls is not None else None
+        return key in shared or option is None or of[key] != option.default
+
+    return [
+        {**each, section: {key: value for key, value in of.items() if is_told(of, key)}} if of else each
+        for each, of in zip(parts, sections, strict=True)
+    ]

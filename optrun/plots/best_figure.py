@@ -8,6 +8,7 @@ import numpy as np
 from optrun.analysis.best_curves import BestCurves, CurvePanel
 from optrun.plots.figure import (
     legend_above,
+    legend_label,
     legend_shape,
     marked_if_alone,
     new_picture,
@@ -36,7 +37,7 @@ def best_figure(
     look = look or Look()
     values = list(dict.fromkeys(each.label for panel in found.panels for each in panel.curves))
     styles = {value: series_style(index) for index, value in enumerate(values)}
-    labels = [wrapped_label(value, look.characters) for value in values]
+    labels = [legend_label(value, look) for value in values]
     title = look.named(f"best settings by {found.selected_by}: {found.seeds}")
     lines = legend_shape(labels, look)[1] + 2
     with new_picture(look, inches_of(look, len(found.panels), lines)) as picture:

@@ -100,13 +100,13 @@ def curves_figure(
         for index, run in enumerate(runs):
             style = series_style(index)
             colour = style["color"]
-            label = wrapped_label(run.label, look.characters)
+            label = legend_label(run.label, look)
             upper.plot(*run.points(metric), label=label, alpha=0.9, **marked_if_alone(style, run, metric))
             shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations) if shown else ():
                 upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATIONS[name])
                 evaluated[name] = GREY if len(runs) > 1 else colour
-            lower.plot(run.curves["step"], run.curves["lr"], **style)
+            lower.plot(run.curves["step"], run.curves["lr"], **marked_if_alone(style, run, "lr"))
         for axes, name in ((upper, metric), (lower, "lr")):
             if prefers_log(name, [run.points(name)[1] for run in runs]) if log is None else log:
                 axes.set_yscale("log")
@@ -152,9 +152,14 @@ def wrapped_label(label: str, widest: int = WIDEST) -> str:
     return "\n".join(lines).replace("$", r"\$").lstrip("_") or "run"
 
 
+def legend_label(label: str, look: Look) -> str:
+    """Return a label wrapped to the width of a legend."""
+    return wrapped_label(label, look.characters - MARGIN)
+
+
 def legend_shape(labels: Sequence[str], look: Look) -> tuple[int, int]:
     """Return the number of columns and of lines of a legend with these labels."""
-    lines = [wrapped_label(label, look.characters).split("\n") for label in labels]
+    lines = [legend_label(label, look).split("\n") for label in labels]
     longest = max((len(line) for of in lines for line in of), default=0)
     columns = max(1, min(MOST_COLUMNS, look.characters // (longest + MARGIN)))
     return columns, ceil(sum(map(len, lines)) / columns)
@@ -174,7 +179,7 @@ def legend_above(
     above = 1 + heading.count("\n") if heading else 0
     room = max(1, int(SHARE * picture.get_figheight() / look.line) - above) if look.size else lines
     if lines > room:
-        heights = accumulate(1 + wrapped_label(label, look.characters).count("\n") for label in labels)
+        heights = accumulate(1 + legend_label(label, look).count("\n") for label in labels)
         kept = max(1, sum(height < room * columns for height in heights))
         (blank,) = picture.axes[0].plot([], [], linestyle="none")
         handles, labels = [*handles[:kept], blank], [*labels[:kept], f"… and {len(labels) - kept} more"]

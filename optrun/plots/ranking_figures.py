@@ -8,7 +8,7 @@ from optrun.analysis.comparison import Comparison
 from optrun.analysis.statistics import cost_ratios, performance_profile
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.plots.figure import legend_above, legend_shape, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, legend_label, legend_shape, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, GREY, Look, series_style
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def profile_figure(found: Comparison, *, look: Look | None = None) -> "Picture":
     look = look or Look()
     ratios = _ratios(found)
     ranks = sorted(found.ranking, key=lambda rank: -(rank.profile_score or 0.0))
-    labels = [wrapped_label(f"{rank.value}  {rank.profile_score:.2f}", look.characters) for rank in ranks]
+    labels = [legend_label(f"{rank.value}  {rank.profile_score:.2f}", look) for rank in ranks]
     title = look.named(f"performance profiles over {len(found.problems)} problems, and their areas")
     with new_picture(look, look.inches(4.2, legend_shape(labels, look)[1] + 1)) as picture:
         axes = picture.subplots()

@@ -12,7 +12,7 @@ import numpy as np
 from optrun.analysis.landscape import Landscape, Trajectory
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
-from optrun.plots.figure import legend_above, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, legend_label, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, DPI, Look, matplotlib_in_style, series_style
 from optrun.plots.moving_page import moving_page
 from optrun.plots.ticks import power_of_ten
@@ -158,7 +158,7 @@ def _drawn(
             heads += axes.plot(*each.points[-1], color=style["color"], zorder=5, **END)
             handles.append(line)
         lines = [*handles]
-        names = [each.label for each in trajectories]
+        names = [legend_label(each.label, look) for each in trajectories]
         if len(landscape.minima):
             handles += axes.plot(*landscape.minima.T, linestyle="none", zorder=6, **STAR)
             names.append("minimum" if len(landscape.minima) == 1 else "minima")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optrun.analysis.tuning import Tuning, TuningCurve
-from optrun.plots.figure import legend_above, legend_shape, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, legend_label, legend_shape, new_picture, wrapped_label
 from optrun.plots.look import Look, series_style
 from optrun.plots.panels import inches_of, panel_axes
 from optrun.plots.ticks import values_prefer_log
@@ -24,7 +24,7 @@ def tuning_figure(found: Tuning, *, log: bool | None = None, look: Look | None =
     """
     look = look or Look()
     values = list(dict.fromkeys(curve.value for _, curves in found.problems for curve in curves))
-    labels = [wrapped_label(value, look.characters) for value in values]
+    labels = [legend_label(value, look) for value in values]
     title = look.named(f"median of the best {found.metric} of so many trials, and its 95 % interval")
     lines = legend_shape(labels, look)[1] + 2
     with new_picture(look, inches_of(look, len(found.problems), lines)) as picture:

@@ -58,7 +58,7 @@ def test_labels_of_any_length_leave_room_for_the_curves():
 
 def test_a_curve_of_one_point_is_a_mark():
     pytest.importorskip("matplotlib")
-    for rows, marks in ((1, 1), (2, 0)):
+    for rows, marks in ((1, 2), (2, 0)):  # of the loss and of the rate
         curves = {name: values[:rows] for name, values in RUNS[0].curves.items()}
         svg = picture("svg", [replace(RUNS[0], curves=curves, evaluations={})]).decode()
         # Those of the axes are not clipped.

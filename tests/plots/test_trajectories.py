@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -159,3 +160,25 @@ def test_what_cannot_be_drawn_is_refused(change, more, said, runs, call):
 
 def test_a_picture_needs_a_file(runs, call):
     assert "name a file: -o FILE, or --animate FILE" in call("plot", "lr0.1").err
+
+
+def test_rules_are_told_apart_by_what_their_runs_say_of_them(tmp_path):
+    pytest.importorskip("matplotlib")
+    rules = [{"name": "SGD", "lr": 1e-3, "momentum": 0.5}, {"name": "Adam"}, {"name": "Adam", "beta1": 0.5}]
+    runs = [optrun.run({**CONFIG, "optimizer": rule}, save=False) for rule in rules]
+    assert [way.label for way in ways_of(runs)[1]] == [
+        "SGD, momentum=0.5",
+        "Adam",
+        "Adam, beta1=0.5",
+    ]
+
+
+def test_no_label_leaves_the_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    landscape, (way, *_) = ways_of([optrun.run(CONFIG, save=False)])
+    label = ", ".join(f"option{i}=$0.125" for i in range(9))
+    figure = trajectory_figure(landscape, [replace(way, label=label)])
+    figure.draw_without_rendering()
+    text = figure.legends[0].get_texts()[0]
+    assert "".join(text.get_text().split()).replace("\\", "") == "".join(label.split())
+    assert text.get_window_extent().x1 < figure.bbox.x1
