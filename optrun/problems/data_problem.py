@@ -29,7 +29,7 @@ from optrun.problems.data import (
     images_for_testing,
     listed,
     load,
-    remarks,
+    possible_mistakes,
     repeated,
     with_parts,
 )
@@ -240,7 +240,7 @@ class DataProblem(Problem, ABC):
         """Possible mistakes in the data; not looked for by the processes of a sweep, which do not say them."""
         dataset = self._dataset
         return [
-            *remarks(dataset, by_class=isinstance(self.loss, ClassLoss)),
+            *possible_mistakes(dataset, by_class=isinstance(self.loss, ClassLoss)),
             *self.preparation.unknown_words(dataset.samples),
             *repeated(dataset, self._targets_of_all, self._rows),
             *self._split_notes,

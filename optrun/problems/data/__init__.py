@@ -16,7 +16,7 @@ from optrun.arrays import Array
 from optrun.checks.scalars import resolve
 from optrun.errors import ConfigError, counted, did_you_mean, fold
 from optrun.hyperparameters import option_named
-from optrun.problems.data import synthetic
+from optrun.problems.data import mnist1d, synthetic
 from optrun.problems.data.cells import Decimal as Decimal
 from optrun.problems.data.columns import Table as Table
 from optrun.problems.data.dataset import AutoTask as AutoTask
@@ -25,14 +25,13 @@ from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
 from optrun.problems.data.files import images_for_testing as images_for_testing
-from optrun.problems.data.joined import joined, layout_of_parts
 from optrun.problems.data.layout import Layout as Layout
-from optrun.problems.data.mnist1d import mnist1d
+from optrun.problems.data.part_files import joined, layout_of_parts
 from optrun.problems.data.parts import absent_classes as absent_classes
 from optrun.problems.data.parts import drawn_parts as drawn_parts
 from optrun.problems.data.preparation import Preparation as Preparation
 from optrun.problems.data.preparation import Target as Target
-from optrun.problems.data.remarks import remarks as remarks
+from optrun.problems.data.remarks import possible_mistakes as possible_mistakes
 from optrun.problems.data.remarks import repeated as repeated
 from optrun.problems.data.scaling import Scaling as Scaling
 from optrun.problems.data.splits import TEST_FRACTION as TEST_FRACTION
@@ -58,7 +57,7 @@ SHIPPED = {
 GENERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "blobs": synthetic.blobs,
     "linear": synthetic.linear,
-    "mnist1d": mnist1d,
+    "mnist1d": mnist1d.mnist1d,
     "spirals": synthetic.spirals,
 }
 """Functions that return features, targets and, where the data have a split of their own, the part of each sample."""

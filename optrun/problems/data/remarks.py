@@ -27,7 +27,7 @@ _CODES = [
 _IDENTIFIER = re.compile(r"(.*[^a-z])?(id|nr|no|key|number)\Z", re.IGNORECASE | re.DOTALL)
 
 
-def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
+def possible_mistakes(dataset: Dataset, *, by_class: bool) -> list[str]:
     """Return possible mistakes in a user's file, one line each; nothing about data that optrun ships."""
     table = dataset.samples
     if not isinstance(table, Table):
