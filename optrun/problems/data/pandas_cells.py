@@ -127,7 +127,7 @@ def _may_be_thousands(numbers: Array | None) -> bool:
 def _may_have_codes(content: bytes, begin: int, separator: str) -> bool:
     """Whether a digit may follow a 0 that begins a cell: parts are looked at that the caches of a processor hold."""
     ends = np.zeros(256, bool)
-    ends[list(b'\r\n\t "' + separator.encode())] = True
+    ends[list(b'"' + separator.encode())] = ends[: ord(" ") + 1] = True
     characters = np.frombuffer(content, np.uint8)
     if begin == 0:
         characters = np.concatenate([np.frombuffer(b"\n", np.uint8), characters])
