@@ -17,26 +17,9 @@ Decimal = Literal[".", ","]
 MOST_DIGITS = 18
 """An integer with more digits may exceed 64 bits, and is a real number."""
 
-MISSING = frozenset(
-    [
-        "",
-        "NA",
-        "N/A",
-        "n/a",
-        "<NA>",
-        "#N/A",
-        "#NA",
-        "nan",
-        "NaN",
-        "NAN",
-        "-nan",
-        "-NaN",
-        "null",
-        "NULL",
-        "None",
-        "?",
-    ]
-)
+MISSING = frozenset([
+    "", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "None", "?",
+])  # fmt: skip
 """Words for a missing cell, in any column."""
 
 MISSING_NUMBERS = frozenset(["-", "--", ".", "na", "none", "missing"])

@@ -1,7 +1,6 @@
 """Samples for a model that has been trained: columns by name in any order, with or without the target."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,10 +93,7 @@ def read_samples(source: str, preparation: Preparation, decimal: Decimal | None 
         raise ConfigError(
             f"data: {source!r} cannot be read: {error.strerror or error}", field="data"
         ) from None
-    table, faults, understood = _table(raw, preparation, decimal)
-    if faults:
-        raise ConfigError(f"data: {source!r}: {'; '.join(faults)}", field="data")
-    return replace(_used(table, preparation), understood=understood)
+    return _samples(raw, preparation, decimal, f"{source!r}: ")
 
 
 def given_samples(
@@ -110,7 +106,7 @@ def given_samples(
     training. Raises ConfigError for anything else.
     """
     if preparation.columns and hasattr(values, "columns") and hasattr(values, "iloc"):
-        return _used(_of_frame(cast("pd.DataFrame", values), preparation, decimal), preparation)
+        return _samples(_of_frame(cast("pd.DataFrame", values)), preparation, decimal)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         or_frame = " or a data frame" if preparation.columns else ", as in training,"
@@ -140,81 +136,57 @@ def _kinds(preparation: Preparation) -> dict[str, Kind]:
     }
 
 
-def _sign(
-    columns: Sequence[tuple[str, Cells]],
-    preparation: Preparation,
-    decimal: Decimal | None,
-    separator: Decimal | None = None,
-) -> tuple[Decimal | None, list[str]]:
-    """Return the decimal sign of the columns of numbers, and what is wrong with it."""
-    if decimal is not None:
-        return decimal, mixed_signs([repr(name) for name, cells in columns if cells.has_points], decimal)
-    numbers = [cells for _, cells in columns]
-    usual = preparation.decimal or usual_sign(numbers, separator)
-    sign, fault = sign_of(numbers, usual, has_thousands=preparation.has_thousands)
-    return sign, [fault] if fault else []
-
-
-def _table(
-    raw: RawTable, preparation: Preparation, decimal: Decimal | None
-) -> tuple[Table, list[str], list[str]]:
-    """Return the columns of a file, read as those of the training samples, what is wrong with it, and what unusual."""
+def _samples(
+    raw: RawTable, preparation: Preparation, decimal: Decimal | None, source: str = ""
+) -> NewSamples:
+    """Return the samples of a table, read as those of training; ConfigError for what is wrong with it."""
     kinds = _kinds(preparation)
-    names = [each.name for each in preparation.columns]
+    used = [each.name for each in preparation.columns]
     # Columns are numbered where the training table had no header.
-    is_headed = raw.has_names or not all(map(_NUMBERED.match, names))
+    is_headed = raw.has_names or not all(map(_NUMBERED.match, used))
     cells, lines = raw.cells, raw.lines
     if not is_headed:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
-    found = _names(raw.first if is_headed else [""] * len(raw.first), names)
-    named = list(zip(found, cells, strict=True))
-    numbers = [(name, each) for name, each in named if kinds.get(name) == "numbers"]
-    sign, faults = _sign(numbers, preparation, decimal, raw.decimal)
-    columns = [each.read_as(kinds.get(name, "numbers"), name, sign) for name, each in named]
-    thousands = thousands_sign([each for _, each in numbers], sign)
-    understood = [*raw.understood, *signs_in_words(sign, thousands)]
-    return Table(tuple(columns), lines, raw.unit), [*raw.faults, *faults], understood
+    first = raw.first if is_headed else [""] * len(raw.first)
+    names, faults = names_of(first), list(raw.faults)
+    if twice := [name for name in kinds if name and first.count(name) > 1]:
+        faults.append(f"several columns are called {' and '.join(map(repr, twice))}")
+    numbers = {name: each for name, each in zip(names, cells, strict=True) if kinds.get(name) == "numbers"}
+    if decimal is not None:
+        sign: Decimal | None = decimal
+        faults += mixed_signs([repr(name) for name, each in numbers.items() if each.has_points], sign)
+    else:
+        usual = preparation.decimal or usual_sign(numbers.values(), raw.decimal)
+        sign, fault = sign_of([*numbers.values()], usual, has_thousands=preparation.has_thousands)
+        faults += [fault] if fault else []
+    if faults:
+        raise ConfigError(f"data: {source}{'; '.join(faults)}", field="data")
+    columns = [
+        each.read_as(kinds.get(name, "numbers"), name, sign) for name, each in zip(names, cells, strict=True)
+    ]
+    table = Table(tuple(columns), lines, raw.unit)
+    target = preparation.target.name
+    ignored = [name for name in names if name not in kinds]
+    found = table[target] if target in names and target not in used else None
+    understood = [*raw.understood, *signs_in_words(sign, thousands_sign(numbers.values(), sign))]
+    return NewSamples(table, found, ignored, understood)
 
 
-def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
-    """Return the names of columns; ConfigError if several have one that is used."""
-    counts = Counter(first)
-    if twice := [name for name in used if name and counts[name] > 1]:
-        raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
-    return names_of(first)
-
-
-def _of_frame(frame: "pd.DataFrame", preparation: Preparation, decimal: Decimal | None) -> Table:
-    kinds = _kinds(preparation)
-    columns: dict[int, DataColumn] = {}
-    texts: dict[int, Cells] = {}
-    names = _names(list(map(str, frame.columns)), list(kinds))
-    for i, name in enumerate(names):
+def _of_frame(frame: "pd.DataFrame") -> RawTable:
+    cells = []
+    for i in range(len(frame.columns)):
         series = frame.iloc[:, i]
         missing = series.isna().to_numpy(bool)
-        if series.dtype.kind in "fiu" and series.dtype != bool:
+        if series.dtype.kind in "fiu":
             values = series.to_numpy(np.float64, na_value=np.nan) if missing.any() else series.to_numpy()
-            columns[i] = DataColumn(name, values)
+            cells.append(Cells(numbers=values, is_whole=True))  # in memory a number has no decimal sign
             continue
         words = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
         places = {word: i for i, word in enumerate(dict.fromkeys(words))}
-        texts[i] = Cells(np.array([places[word] for word in words], np.int32), list(places))
-    numbers = [(names[i], cells) for i, cells in texts.items() if kinds.get(names[i]) == "numbers"]
-    sign, faults = _sign(numbers, preparation, decimal)
-    if faults:
-        raise ConfigError(f"data: {'; '.join(faults)}", field="data")
-    for i, cells in texts.items():
-        columns[i] = cells.read_as(kinds.get(names[i], "numbers"), names[i], sign)
-    return Table(tuple(columns[i] for i in range(len(names))), np.arange(1, len(frame) + 1), "row")
-
-
-def _used(table: Table, preparation: Preparation) -> NewSamples:
-    names = {each.name for each in preparation.columns}
-    target = preparation.target.name
-    ignored = [name for name in table.names if name not in names and name != target]
-    has_target = target in table.names and target not in names
-    return NewSamples(table, table[target] if has_target else None, ignored)
+        cells.append(Cells(np.array([places[word] for word in words], np.int32), list(places)))
+    names, lines = list(map(str, frame.columns)), np.arange(1, len(frame) + 1)
+    return RawTable(names, 0, cells, lines, unit="row", has_names=True)
 
 
 def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
