@@ -309,7 +309,8 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
         self._names: dict[str, str] = {}
         self._lacking: dict[str, tuple[type[T], str]] = {}
-        self._families: dict[str, Callable[[str], type[T]]] = {}
+        self.families: dict[str, Callable[[str], type[T]]] = {}
+        """The functions that make classes on demand, by the prefixes of their names."""
         self._loaded = False
 
     def add(self, cls: type[T], name: str) -> None:
@@ -332,17 +333,12 @@ class Registry(Generic[T]):
 
         In a config they may be written ``{prefix: rest}``. They are in no list.
         """
-        self._families[prefix] = make
-
-    @property
-    def families(self) -> Mapping[str, Callable[[str], type[T]]]:
-        """The functions that make classes on demand, by the prefixes of their names."""
-        return self._families
+        self.families[prefix] = make
 
     def _of_family(self, name: str) -> type[T] | None:
         prefix, colon, rest = name.partition(":")
         self._load()
-        make = self._families.get(prefix) if colon else None
+        make = self.families.get(prefix) if colon else None
         return None if make is None else make(rest)
 
     @property

@@ -85,17 +85,14 @@ class Reductions:
         return known
 
 
-@cache
-def reductions_of(program: Program) -> Reductions:
-    """Return what is known of a program's reductions."""
-    return Reductions(program)
+_reductions_of = cache(Reductions)
 
 
 class Late:
     """The numbers of a stepper that depend on reductions, within one step."""
 
     def __init__(self, program: Program, lanes: int) -> None:
-        self.reductions = reductions_of(program)
+        self.reductions = _reductions_of(program)
         self.states = {name: np.zeros((1, lanes)) for name in self.reductions.late_states}
         """The scalar states `[1, B]` that depend on reductions, before the step."""
         self._program, self._lanes = program, lanes

@@ -97,7 +97,7 @@ class Halved(ForeignUpdate):
 def test_a_rule_of_another_library_runs_without_a_trace(monkeypatch, tmp_path):
     """What runs a rule must ask nothing of it that a traced one alone has; this one needs no library."""
     made = made_rule("torch", "Halved", halved, signature_of(halved, 0), Halved)
-    monkeypatch.setattr(optimizers, "_families", {"torch": lambda path: made})
+    monkeypatch.setattr(optimizers, "families", {"torch": lambda path: made})
     config = {**CONFIG, "optimizer": {"torch": "Halved", "lr": 0.5}, "evaluate": {"every": 5}}
     theirs = optrun.run(config, directory=tmp_path / "a")
     ours = optrun.run({**config, "optimizer": {"name": "SGD", "lr": 0.5}}, save=False)
@@ -335,7 +335,7 @@ def test_what_cannot_run_is_refused_by_name():
 
 
 def test_without_the_plugin_a_config_imports_nothing(monkeypatch):
-    monkeypatch.setattr(optimizers, "_families", {})
+    monkeypatch.setattr(optimizers, "families", {})
     with pytest.raises(ConfigErrors) as caught:
         from_mapping(CONFIG)
     assert (
