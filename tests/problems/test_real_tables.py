@@ -207,6 +207,11 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
             {"patient_id": lambda d, i: 7000 + 3 * i, "a": real, "y": YES_NO},
             "'patient_id' differs in each row",
         ),
+        (
+            {"id": lambda d, i: 10**16 + 10**13 * i, "a": real, "y": YES_NO},
+            "'id' has whole numbers such as 10000000000000000, too long to be exact",
+        ),
+        ({"user": among(10**19, 3 * 10**18), "a": real, "y": YES_NO}, "'user' has whole numbers such as 1"),
         ({"visit": lambda d, i: 1000 + i, "a": real, "y": YES_NO}, "'visit' differs in each row"),
         ({"nr": lambda d, i: i, "a": real, "y": YES_NO}, "'nr' numbers the rows: index: true leaves it out"),
         ({"a": real, "b": lambda d, i: 7, "y": YES_NO}, "feature 'b' is constant"),

@@ -121,11 +121,7 @@ class Dataset:
         """
         values, counts = np.unique(self.targets, return_counts=True)
         if not self.categorical:
-            if (
-                len(values) <= MANY
-                and counts.max() > 1
-                and ((abs(values) >= 2**53) & (abs(values) < 1e25)).all()
-            ):
+            if len(values) <= MANY and counts.max() > 1 and are_long(values):
                 raise ConfigError(
                     f"data: {self.shown!r} has targets such as {values[0]:.17g}, too long to be exact: write a letter "
                     "before each if they are classes, or set task: regression",
@@ -261,6 +257,12 @@ class Dataset:
         return f"missing {named} filled in by the {by}" + (
             " and marked" if self.missing == "indicator" else ""
         )
+
+
+def are_long(values: Array) -> bool:
+    """Return whether numbers ``[N]`` are all too large to be exact, and may be identifiers."""
+    sizes = np.abs(values.astype(np.float64))
+    return bool(((sizes >= 2**53) & (sizes < 1e25)).all())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import counted
 from optrun.problems.data.columns import DataColumn, Table, number_text
-from optrun.problems.data.dataset import Dataset, listed
+from optrun.problems.data.dataset import Dataset, are_long, listed
 
 MAJORITY = 0.75
 """Fraction of one class from which on the accuracy of always predicting it is worth a note."""
@@ -39,6 +39,12 @@ def possible_mistakes(dataset: Dataset, *, by_class: bool) -> list[str]:
         are = f"feature {names[0]} is" if len(names) == 1 else f"features {listed(names)} are"
         found.append(f"{are} constant")
     found += [note for column in table for note in _doubts(column)]
+    found += [
+        f"{column.name!r} has whole numbers such as {column.values[0]:.17g}, too long to be exact, like identifiers: "
+        "drop it if it is one"
+        for column in table
+        if column.words is None and column.name not in dataset.categories and are_long(column.values)
+    ]
     found += [
         f"{column.name!r} has {codes}: empty such cells, and missing: median fills them in"
         for column in table
@@ -135,6 +141,8 @@ def _doubts(column: DataColumn) -> Iterator[str]:
     if column.words is not None or not column.is_whole or column.missing.any() or len(column) < 3:
         return
     values = column.values.astype(np.int64)
+    if are_long(values):  # said of any such column
+        return
     months, days = values // 100 % 100, values % 100
     are_dates = (
         (values > 19_000_000)
