@@ -1,9 +1,11 @@
 """What came of the runs of a map, and the file of arrays that keeps it."""
 
 import json
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -58,11 +60,13 @@ def read_map(path: Path, identity: str) -> Pixels | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             of_whom = str(held["identity"])
             found = Pixels(**{each.name: held[each.name] for each in fields(Pixels) if each.name in held})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: is no map: {error}: name another file with -o") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except (BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path}: is no map, or damaged: name another file with -o") from None
     if of_whom != identity:
         said = "holds another map, or its data or code have changed: name another file with -o"
         raise ConfigError(f"{path}: {said}")

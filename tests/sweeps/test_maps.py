@@ -133,8 +133,21 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
         arrays = dict(held)
     for name in ("identity", "value"):
         np.savez(path, **{**arrays, name: np.array([Opened()], object)})
-        with pytest.raises(ConfigError, match=r"drawn\.npz: is no map: .*allow_pickle"):
+        with pytest.raises(ConfigError, match=r"drawn\.npz: is no map, or damaged: name another"):
             draw_map(plan, path)
     assert not (tmp_path / "opened").exists()
     path.unlink()
     np.testing.assert_array_equal(draw_map(plan, path).value, whole.value)
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "half", "flipped"])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, damage):
+    plan, path = plan_of(tmp_path, BASE + STARTS), tmp_path / "drawn.npz"
+    draw_map(plan, path)
+    whole = path.read_bytes()
+    flipped = whole.replace(plan.identity.encode("utf-32-le"), bytes(256))
+    damaged = {"text": b"hello", "empty": b"", "half": whole[: len(whole) // 2], "flipped": flipped}[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(ConfigError, match=r"drawn\.npz: is no map, or damaged: name another"):
+        draw_map(plan, path)
+    assert path.read_bytes() == damaged
