@@ -22,7 +22,7 @@ from optrun.sweeps.map_file import Pixels, read_map, write_map
 from optrun.sweeps.map_sink import MINIMUM, OF_MAPS, MapSink
 from optrun.sweeps.plan.packs import pack_key, remarks_on
 from optrun.sweeps.plan.spaces import Dimension, Setting
-from optrun.sweeps.plan.width import most_lanes, width_of
+from optrun.sweeps.plan.width import FEW_LANES, most_lanes, width_of
 from optrun.training.figures import check_expected, figures_of, missing_figure
 from optrun.training.grid import Axes, LaneGrid
 from optrun.training.identity import Identity
@@ -37,10 +37,17 @@ SAVE_SECONDS = 10.0
 """How often what has been made is written."""
 
 
+MOST_STEPS_OF_DATA = 1 << 20
+"""Steps of all lanes of a pack whose problem has data, so that it takes seconds: an interruption loses one pack."""
+
+
 def lanes_of_packs(one: Pack) -> int:
     """Return how many lanes packs of a map have, given a pack of one; the cache bounds no steps made many at once."""
     width = width_of(one)
-    return width if leaps_of(one) is None else max(width, most_lanes(one.steps))
+    if leaps_of(one) is not None:
+        return max(width, most_lanes(one.steps))
+    is_function = isinstance(one.problem, VectorProblem)
+    return width if is_function else min(width, max(FEW_LANES, MOST_STEPS_OF_DATA // one.steps))
 
 
 class MapPlan:

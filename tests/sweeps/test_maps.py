@@ -151,3 +151,10 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, damage):
     with pytest.raises(ConfigError, match=r"drawn\.npz: is no map, or damaged: name another"):
         draw_map(plan, path)
     assert path.read_bytes() == damaged
+
+
+def test_packs_of_data_end_soon_and_those_of_functions_are_wide(tmp_path):
+    network = CASES["groups of a network"][0].replace("0.1, 0.2]", "0.1, 0.2, 0.3]")
+    assert plan_of(tmp_path, network, "steps=100000").width == 16
+    assert plan_of(tmp_path, network, "steps=8000").width == 131
+    assert plan_of(tmp_path, BASE + STARTS, "steps=8000").width >= 4096
