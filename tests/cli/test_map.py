@@ -103,6 +103,19 @@ def test_axes_of_any_window_have_several_short_texts(low, high, name, texts):
     assert ((axes.get_xlim()[0] <= places) & (places <= axes.get_xlim()[1])).all()
 
 
+def test_json_tells_the_files_the_ends_and_the_minima(file, call):
+    pytest.importorskip("matplotlib")
+    for color in ("final_loss", "minimum"):
+        done = call(
+            "map", file, f"map.color={color}", "optimizer.lr=0.03", "-o", f"{color}.png", "--json", "-q"
+        )
+        told, found = json.loads(done.out), held(f"{color}.npz")
+        assert (told["picture"], told["numbers"]) == (f"{color}.png", f"{color}.npz")
+        assert sum(told["runs"].values()) == 24
+        assert told["runs"]["diverged"] == (found["status"] == CODES[Status.DIVERGED]).sum()
+        assert told.get("minima") == (found["minima"].tolist() if color == "minimum" else None)
+
+
 @pytest.mark.parametrize(
     ("numbers", "places", "texts"),
     [

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from optrun.cli.arguments import Config, Overrides, Plugins, Show, load_plugins
+from optrun.cli.arguments import Config, Json, Overrides, Plugins, Show, load_plugins
 
 
 def map_runs(
@@ -25,6 +25,7 @@ def map_runs(
         typer.Option("--log/--linear", help="The scale of colours; by default as the values ask for."),
     ] = None,
     show: Annotated[Show, typer.Option("--progress", help="bar: on a terminal; plain: lines.")] = Show.AUTO,
+    json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     plugin: Plugins = None,
 ) -> None:
@@ -37,4 +38,4 @@ def map_runs(
     load_plugins(plugin)
     from optrun.cli.views.map import print_map
 
-    print_map(config, overrides or [], output, show, log=log, quiet=quiet)
+    print_map(config, overrides or [], output, show, log=log, json=json, quiet=quiet)

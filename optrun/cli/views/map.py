@@ -1,5 +1,6 @@
 """`map`: make the runs of a map, and draw it."""
 
+import json as json_module
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,14 @@ Observer = Callable[[int, int], None]
 
 
 def print_map(
-    path: Path, overrides: Sequence[str], output: Path | None, show: Show, *, log: bool | None, quiet: bool
+    path: Path,
+    overrides: Sequence[str],
+    output: Path | None,
+    show: Show,
+    *,
+    log: bool | None,
+    json: bool,
+    quiet: bool,
 ) -> None:
     """Make the runs of a map that are left, write its numbers and its picture, and print their names."""
     config = load_map(path, overrides)
@@ -68,18 +76,23 @@ def print_map(
         write_output(output, partial(save, picture, format=format))
     except OSError as error:
         raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    counts = np.bincount(found.status.ravel(), minlength=len(STATUSES)).tolist()
+    ended = {str(status): many for status, many in zip(STATUSES, counts, strict=True) if many}
     if not quiet:
         if not is_left:
             print(
                 printable(f"nothing was run: {numbers} holds all {counted(found.made, 'run')}"),
                 file=sys.stderr,
             )
-        counts = np.bincount(found.status.ravel(), minlength=len(STATUSES)).tolist()
-        ended = (f"{many:,} {status}" for status, many in zip(STATUSES, counts, strict=True) if many)
-        print(", ".join(ended), file=sys.stderr)
+        print(", ".join(f"{many:,} {status}" for status, many in ended.items()), file=sys.stderr)
         if plan.color == MINIMUM:
             print(_of_minima(found), file=sys.stderr)
-    print(printable(str(output)))
+    if json:
+        minima = {} if found.minima is None else {"minima": found.minima.tolist()}
+        files = {"picture": str(output), "numbers": str(numbers)}
+        print(json_module.dumps({**files, "runs": ended, **minima}, ensure_ascii=False, allow_nan=False))
+    else:
+        print(printable(str(output)))
 
 
 def _of_minima(found: Pixels) -> str:
