@@ -131,7 +131,7 @@ KINDS = {
     "no memory limit of a container is known: that of the machine counts": _no_container,
     "the system does not tell the size of the L2 cache: packs are made for ": _no_cache_size,
     "loop is not kept for later processes (": _cache_is_a_file,
-    "loop is not kept for later processes: others can write there": _cache_of_others,
+    "loop is not kept for later processes (PermissionError: others can write there)": _cache_of_others,
     "loop is not read (PermissionError: others can write there)": _cached_by_others,
     "no home directory: nothing is kept for later processes (RuntimeError: no home)": _no_home,
     "this file system has no locks (OSError: not supported)": _no_locks,

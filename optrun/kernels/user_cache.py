@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from optrun.fallbacks import Fallback, log
+from optrun.fallbacks import Fallback
 from optrun.regular_files import open_regular
 
 _DIGEST = hashlib.sha256().digest_size
@@ -68,24 +68,19 @@ def read(path: Path) -> bytes | None:
 def write(path: Path, content: bytes) -> None:
     """Write a file at once, where its directory is this user's alone and can be written."""
     with Fallback(f"{path} is not kept for later processes", OSError):
-        _write(path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    for parent in (path.parent.parent, path.parent):
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not is_own(path.parent):
-        log.debug("%s is not kept for later processes: others can write there", path)
-        return
-    _collect(path.parent)
-    handle, written = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(written, path)
-    except BaseException:
-        os.unlink(written)
-        raise
+        for parent in (path.parent.parent, path.parent):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_own(path.parent):
+            raise PermissionError("others can write there")
+        _collect(path.parent)
+        handle, written = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(written, path)
+        except BaseException:
+            os.unlink(written)
+            raise
 
 
 def _collect(directory: Path) -> None:

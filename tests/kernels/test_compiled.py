@@ -206,7 +206,7 @@ def test_what_keeps_a_loop_from_being_kept_or_loaded_is_said(empty, caplog):
         lambda: path.write_bytes(b"nonsense"): "not read (ValueError: damaged)",
         lambda: path.write_bytes(sealed(b"no machine code")): "is compiled anew (RuntimeError",
         lambda: path.chmod(0o666): "not read (PermissionError: others can write there)",
-        lambda: empty.chmod(0o777): "not kept for later processes: others can write there",
+        lambda: empty.chmod(0o777): "not kept for later processes (PermissionError: others can write there)",
         lambda: (shutil.rmtree(empty), empty.touch()): "not kept for later processes (",
     }.items():
         code_cache._loaded.clear()
