@@ -47,7 +47,7 @@ class AutoEngine:
     ) -> Callable[[], None]:
         """Return the function that runs the listing once; as for the NumPy engine."""
         in_calls = partial(self._numpy.bind, listing, buffers, coefficients)
-        return self._counted(in_calls, listing, buffers, coefficients)
+        return self.bind_loop(in_calls, listing, buffers, coefficients)
 
     def bind_loop(
         self,
@@ -57,33 +57,6 @@ class AutoEngine:
         coefficients: Sequence[Array],
     ) -> Callable[[], None]:
         """Return the function that runs the listing, by NumPy until there has been work enough for a loop."""
-        return self._counted(in_calls, listing, buffers, coefficients)
-
-    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
-        """Whether a loop is to make many steps at once: where there was, and will be, work enough for it."""
-        if self._numba is None:
-            return False
-        work = instructions * (lanes + CALL)
-        _work[loop] += work
-        is_enough = _work[loop] + steps * work * _alike.get() >= THRESHOLD
-        if not is_enough or self._tried(self._numba.proven) is None:
-            return False
-        _work[loop] += steps * work  # which is not counted step by step
-        return True
-
-    def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
-        """Return the function that makes the steps of a stretch."""
-        assert self._numba is not None
-        return self._numba.trajectory(function, stretch, watch)
-
-    def _counted(
-        self,
-        in_calls: Callable[[], Callable[[], None]],
-        listing: Listing,
-        buffers: Mapping[str, Array],
-        coefficients: Sequence[Array],
-    ) -> Callable[[], None]:
-        """Return the function that runs calls of NumPy, and from the threshold on the loop."""
         if self._numba is None or not buffers["p"].size:
             return in_calls()
         loop = self._numba.loop(listing, buffers, coefficients)
@@ -104,6 +77,23 @@ class AutoEngine:
 
         current = counted
         return lambda: current()
+
+    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
+        """Whether a loop is to make many steps at once: where there was, and will be, work enough for it."""
+        if self._numba is None:
+            return False
+        work = instructions * (lanes + CALL)
+        _work[loop] += work
+        is_enough = _work[loop] + steps * work * _alike.get() >= THRESHOLD
+        if not is_enough or self._tried(self._numba.proven) is None:
+            return False
+        _work[loop] += steps * work  # which is not counted step by step
+        return True
+
+    def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
+        """Return the function that makes the steps of a stretch."""
+        assert self._numba is not None
+        return self._numba.trajectory(function, stretch, watch)
 
     def _compiled(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]

@@ -53,7 +53,7 @@ def evaluate_scalar_states(
     rows = {name: [start[name]] for name in scalar_states}
     # Values that depend on no scalar state are evaluated for all steps at once.
     fixed: dict[Node, Array] = {}
-    for value in sorted(nodes_below(scalar_states.values()), key=lambda each: len(nodes_below([each]))):
+    for value in nodes_below(scalar_states.values()):
         if not any(each.op == "scalar_state" for each in nodes_below([value])):
             evaluate(value, t, values, fixed)
     if any(isinstance(of, Deferred) for of in fixed.values()):

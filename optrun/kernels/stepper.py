@@ -16,6 +16,7 @@ from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Listing
 from optrun.kernels.program import Node, Program, depends_on
 from optrun.kernels.reductions import TERMS, Late, Stack, Sums, key_of, place_of, stacks_of
+from optrun.kernels.tensor_engine import in_turn
 from optrun.kernels.trajectory import Stretch
 
 if TYPE_CHECKING:
@@ -311,7 +312,16 @@ class Stepper:
         live = self.live if program is self.program else program.kept
         key = (program, self._layout, known.tobytes(), live)
         if key not in self._kernels:
-            self._kernels[key] = self._bind(program, self._layout, known, live)
+            listing = listing_of(program, known.tobytes(), live, self._dtype.name)
+            coefficients = self._coefficients_of(self._layout).arrays
+            arrays = {name: self._array(name) for name in {"p", *listing.variables()}}
+            kernels = [
+                self._engine.bind(
+                    listing, {name: array[..., part] for name, array in arrays.items()}, coefficients
+                )
+                for part in self._slices
+            ]
+            self._kernels[key] = kernels[0] if len(kernels) == 1 else in_turn(kernels)
         return self._kernels[key]
 
     def _array(self, name: str) -> Array:
@@ -344,28 +354,6 @@ class Stepper:
             instructions = halved(listing, names, levels[tensor])
             kernels.append(self._engine.bind(instructions, own[tensor], coefficients))
         return kernels, _stacks(own, names)
-
-    def _bind(
-        self, program: Program, layout: Layout, known: Array, live: frozenset[str]
-    ) -> Callable[[], None]:
-        listing = listing_of(program, known.tobytes(), live, self._dtype.name)
-        coefficients = self._coefficients_of(layout).arrays
-        kernels = [
-            self._engine.bind(
-                listing,
-                {name: self._array(name)[..., part] for name in {"p", *listing.variables()}},
-                coefficients,
-            )
-            for part in self._slices
-        ]
-        if len(kernels) == 1:
-            return kernels[0]
-
-        def run() -> None:
-            for kernel in kernels:
-                kernel()
-
-        return run
 
 
 def _stacks(of_tensors: Mapping[str, Mapping[str, Array]], names: Iterable[str]) -> dict[str, list[Stack]]:
