@@ -327,6 +327,12 @@ REAL_TABLES = {
         (),
         ("the first line is a title, 'Patients': delete it",),
     ),
+    "words for missing cells alone": RealTable(
+        table({"a": real, "grade": among("None"), "y": YES_NO}),
+        (),
+        ("'grade' is empty, where 'None' counts as missing: drop it",),
+        {"drop": ["grade"]},
+    ),
     "two encodings": RealTable(
         table({"town": among("Köln", "Bern"), "y": YES_NO})
         + table({"town": among("Köln", "Bern"), "y": YES_NO}, encoding="latin-1").partition(b"\n")[2],

@@ -60,7 +60,7 @@ def feature_faults(
     """
     lacks = column.missing
     if lacks.all():
-        yield f"{label} is empty: drop it"
+        yield f"{label} is empty{_count_as_missing(absent)}: drop it"
         return
     if column.words is not None and column.name not in categories:
         yield from _word_faults(column, label, table, is_auto=is_auto, decimal=decimal)
@@ -73,9 +73,13 @@ def feature_faults(
 
 def _lacking(label: str, column: DataColumn, table: Table, absent: Sequence[str]) -> str:
     lacks = column.missing
+    cells = f"{lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)})"
+    return f"{label} lacks {cells}{_count_as_missing(absent)}"
+
+
+def _count_as_missing(absent: Sequence[str]) -> str:
     count = "counts" if len(absent) == 1 else "count"
-    said = f", where {listed([*map(repr, absent)])} {count} as missing" if absent else ""
-    return f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}){said}"
+    return f", where {listed([*map(repr, absent)])} {count} as missing" if absent else ""
 
 
 def _renamed(column: DataColumn, absent: Sequence[str]) -> str:
@@ -165,7 +169,7 @@ def target_faults(
     """Yield what is wrong with a column as the target; ``absent`` are its words for missing cells."""
     lacks = column.missing
     if lacks.all():
-        yield f"{label}, the target, is empty: name another with target"
+        yield f"{label}, the target, is empty{_count_as_missing(absent)}: name another with target"
         return
     if lacks.any() and missing == "error":
         yield (

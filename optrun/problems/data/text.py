@@ -98,8 +98,8 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
     if title := padded_title([first, *islice(filled, 2)]):
         raise error_in(path, title)
     width = len(first)
-    names = names_of([cell.strip() for cell in first])
-    kept = [i for i, name in enumerate(names) if name in texts or f"column {i + 1}" in texts]
+    first = [cell.strip() for cell in first]
+    kept = [i for i, name in enumerate(names_of(first)) if name in texts or f"column {i + 1}" in texts]
     found = None
     if len(content) >= PANDAS_FROM and source.separator != " ":
         found = cells_by_pandas(content, encoding, separator, skipped=first_line, width=width, texts=kept)
@@ -113,8 +113,7 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
     if separator != ",":
         understood.append(f"separated by {_named(separator)}")
     decimal: Decimal | None = "." if separator == "," and width > 1 else None
-    names = [cell.strip() for cell in first]
-    return RawTable(names, first_line, cells, lines, understood, faults, decimal=decimal)
+    return RawTable(first, first_line, cells, lines, understood, faults, decimal=decimal)
 
 
 def _encoding(path: Path, content: bytes) -> str:
