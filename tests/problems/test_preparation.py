@@ -108,6 +108,14 @@ def test_all_that_is_wrong_with_new_rows_is_named_at_once():
     )
 
 
+def test_no_column_of_training_is_suggested_for_another_one():
+    both = table(DataColumn("column 3", np.arange(8.0)), DataColumn("column 4", np.arange(8.0)))
+    made = Preparation.fit(both, TRAIN, standardize=True)
+    with pytest.raises(ConfigError) as caught:
+        made.features(table(DataColumn("column 3", np.arange(8.0))))
+    assert str(caught.value) == "data: no column 'column 4'"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "median"),
     [(1.5e308, 1.7e308, 1.6e308), (5e-324, 5e-324, 5e-324), (-1e308, 1.5e308, 2.5e307)],

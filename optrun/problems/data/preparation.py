@@ -174,12 +174,14 @@ class Preparation:
 
     def _chosen(self, table: Table) -> Table:
         """Return the columns that are used; ConfigError for all that is wrong with them."""
-        names = table.names
-        known = set(names)
+        known = set(table.names)
+        others = known - {each.name for each in self.columns}
         wrong: list[str] = []
         for each in self.columns:
             if each.name not in known:
-                wrong.append(f"no column {each.name!r}.{did_you_mean(each.name, names)}".removesuffix("."))
+                wrong.append(
+                    f"no column {each.name!r}.{did_you_mean(each.name, sorted(others))}".removesuffix(".")
+                )
                 continue
             column = table[each.name]
             if isinstance(each, Number) and column.words is not None:
