@@ -1,7 +1,7 @@
 """The store of one experiment, written by one process at a time, each time in one durable transaction."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from operator import index
 from pathlib import Path
@@ -12,17 +12,26 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StoreError
-from optrun.store import attempts, blobs, blocks, verified
+from optrun.store import attempts, blobs, verified
 from optrun.store.curve_columns import CURVE, EVALUATION
 from optrun.store.curves import append, join, merge
 from optrun.store.directory import collect, create_directory, lock
 from optrun.store.event_names import RESET
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.opening import initialise
-from optrun.store.pack_columns import LEFT, PackColumns, unpack
+from optrun.store.pack_columns import PackColumns, unpack
 from optrun.store.reader import Reader
 from optrun.store.rearrange import rearrange
-from optrun.store.runs import LEFT_IN, Runs, check_left, insert_runs, put_states, unpack_runs, write_states
+from optrun.store.runs import (
+    LEFT_IN,
+    Runs,
+    check_left,
+    insert_runs,
+    put_states,
+    read_states,
+    unpack_runs,
+    write_states,
+)
 from optrun.store.setting_columns import SETTINGS, SettingColumns
 from optrun.store.snapshots import snapshot_rows
 from optrun.store.states import States
@@ -133,9 +142,11 @@ class Store(Reader):
                 self._check(run)
             unpack(self._db, {*curves, *evaluations, *params, *snapshots})
             for pack in packs:
-                self._check_new(pack.runs)
+                known, places = known or read_states(self._db), np.asarray(pack.runs)
+                self._check_new(pack.runs, known)
                 pack.write(self._db)
-                put_states(self._db, np.asarray(pack.runs), pack.states)
+                put_states(self._db, places, pack.states)
+                known.put(places, pack.states)
             for run, checkpoint in checkpoints.items():
                 self._put_checkpoint(run, checkpoint)
             final = {run for run, state in states.items() if state.status.final}
@@ -152,8 +163,6 @@ class Store(Reader):
             stored = write_states(self._db, states)
         # What was written is what would be read: reading it again takes as long as writing it.
         if known is not None:
-            for pack in packs:
-                known.put(np.asarray(pack.runs), pack.states)
             for run, state in stored.items():
                 known[run] = state
         self._states = known
@@ -293,17 +302,16 @@ class Store(Reader):
                 attempts.write_packs(self._db, self._attempt, [pack.runs for pack in packs])
             self._pending.clear()
 
-    def _check_new(self, runs: Collection[int]) -> None:
-        """Check that runs have left nothing yet, which costs little where their numbers are neighbours."""
+    def _check_new(self, runs: Sequence[int], states: States) -> None:
+        """Check that runs have left nothing yet: no row, nor, by the states of all, a part of a block."""
         ends = (self._check(min(runs)), self._check(max(runs)))
+        own = states.chosen(np.asarray(runs))
+        if (begun := own.ended | (own.steps > 0)).any():
+            raise StoreError(f"run {runs[int(np.argmax(begun))]} has made its steps already")
         for table in LEFT_IN:
             left = f"SELECT DISTINCT run FROM {table} WHERE run BETWEEN ? AND ?"
-            if begun := sorted({run for (run,) in self._db.execute(left, ends)}.intersection(runs)):
-                raise StoreError(f"run {begun[0]} has {table} already")
-        for kind in LEFT:
-            for block in blocks.read(self._db, kind, "first_run <= ? AND last_run >= ?", ends[1], ends[0]):
-                if begun := sorted({*block.runs}.intersection(runs)):
-                    raise StoreError(f"run {begun[0]} has {kind} already")
+            if found := sorted({run for (run,) in self._db.execute(left, ends)}.intersection(runs)):
+                raise StoreError(f"run {found[0]} has {table} already")
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE run = ?", (index(run),))

@@ -168,7 +168,9 @@ def test_runs_of_a_pack_are_changed_like_others(tmp_path: Path) -> None:
         ("curves", {"evaluations": {1: columns(0, 2)}}),
         ("params", {"params": {1: {"w": np.ones(2)}}}),
         ("checkpoints", {"checkpoints": {1: Checkpoint({})}}),
-        ("curve", {"packs": [packed({run: left(5)[1] for run in (1, 2)})]}),
+        ("made its steps", {"packs": [packed({run: left(5)[1] for run in (1, 2)})]}),
+        ("made its steps", {"states": {1: RunState(status=Status.DIVERGED)}}),
+        ("made its steps", {"states": {1: RunState(status=Status.RUNNING, steps=1)}}),
     ],
 )
 def test_a_pack_is_all_that_its_runs_leave(kind: str, there: dict[str, Any], tmp_path: Path) -> None:
@@ -178,6 +180,20 @@ def test_a_pack_is_all_that_its_runs_leave(kind: str, there: dict[str, Any], tmp
         with pytest.raises(StoreError, match=f"run 1 has {kind} already"):
             store.commit(packs=[packed(left(2))])
         assert store.results_digest() == digest
+    with Store.open(store.path, write=True) as store:  # which has not read a state
+        with pytest.raises(StoreError, match=f"run 1 has {kind} already"):
+            store.commit(packs=[packed(left(2))])
+        assert store.results_digest() == digest
+
+
+def test_no_run_is_in_two_packs_of_a_commit(tmp_path: Path) -> None:
+    with new_store(tmp_path, runs=3) as store:
+        packs = [packed({run: left(5)[1] for run in runs}) for runs in ((0, 1), (1, 2))]
+        with pytest.raises(StoreError, match="run 1 has made its steps already"):
+            store.commit(packs=packs)
+        assert [state.steps for state in store.states()] == [0, 0, 0]
+        with pytest.raises(StoreError, match="there is no run 3"):
+            store.commit(packs=[packed({run: left(5)[1] for run in (2, 3)})])
 
 
 def test_writers_are_told_of_what_a_reader_keeps(tmp_path: Path) -> None:
