@@ -36,13 +36,10 @@ def baselines(problem: "DataProblem", measure: Sequence[str]) -> dict[str, dict[
     found: dict[str, dict[str, float]] = {}
     for title, part, predictions, loss in _predicted(problem):
         figures = found.setdefault(title, {})
-        has_probabilities = not isinstance(predictions, ClassPredictions) or (
-            predictions.probabilities is not None
-        )
         known = [
             name
             for name in names
-            if has_probabilities or "probabilities" not in prediction_metrics.find(name).needs
+            if all(getattr(predictions, each) is not None for each in prediction_metrics.find(name).needs)
         ]
         figures |= {f"{part}_{name}": float(of[0]) for name, of in measured(known, predictions).items()}
         if loss is not None:
