@@ -129,10 +129,10 @@ class HuberRegression(Regression):
 
         f(w, b) = 1/n Σᵢ c (r - c/2) + l2/2 ‖w‖²        r = wᵀxᵢ + b - yᵢ,  c = r clipped to [-δ, δ]
 
-    The minimum is known for l1 = 0, and up to 2,000 parameters.
+    The minimum is known for l1 = 0, and up to 2,000 parameters, unless δ is too small for Newton's method.
     """
 
-    minimum_if = "with l1: 0, up to 2,000 parameters"
+    minimum_if = "with l1: 0, up to 2,000 parameters, and a delta that is not tiny"
 
     def __init__(
         self,
