@@ -146,7 +146,7 @@ def _paint_minima(painted: _Painted, found: Pixels) -> None:
     for place, (number, colour) in enumerate(zip(numbers, colours, strict=True)):
         point, loss = found.minima[number], found.minima_loss[number]
         name = (
-            f"({', '.join(f'{each:.3g}' for each in point + 0.0)})"
+            f"({', '.join(f'{each:.3g}' for each in np.round(point, 12) + 0.0)})"
             if len(point) <= 3
             else f"minimum {number}"
         )

@@ -116,6 +116,14 @@ def test_json_tells_the_files_the_ends_and_the_minima(file, call):
         assert told.get("minima") == (found["minima"].tolist() if color == "minimum" else None)
 
 
+def test_a_coordinate_that_is_zero_but_for_rounding_is_named_zero():
+    pytest.importorskip("matplotlib")
+    found = Pixels(np.arange(2.0), np.arange(2.0), np.array([[0.0, 1], [0, 1]]), np.full((2, 2), 2, np.uint8))
+    found.minima, found.minima_loss = np.array([[-1.97e-31, 0.25], [3e-5, -1e-17]]), np.zeros(2)
+    picture = map_figure(found, x="x", y="y", color="minimum", title="t")
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["(0, 0.25)", "(3e-05, 0)"]
+
+
 @pytest.mark.parametrize(
     ("numbers", "places", "texts"),
     [
