@@ -16,7 +16,6 @@ LOCKS = [
     ("optrun.kernels.numba.code_cache", "_lock"),
     ("optrun.kernels.threads", "_lock"),
     ("optrun.plots.look", "_drawing"),
-    ("optrun.problems.batches", "_keeping"),
     ("optrun.schedulers.function_of_time", "_multiplying"),
     ("optrun.sweeps.workers.worker_process", "_timer"),
 ]

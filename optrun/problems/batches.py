@@ -1,6 +1,5 @@
 """Minibatches: the samples of each step."""
 
-import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
-from optrun.forks import renew_after_fork
 from optrun.problems.problem import Batches
 
 Sampling = Literal["shuffle", "replacement", "fixed"]
@@ -18,9 +16,6 @@ KEPT_BYTES = 1 << 25
 """Approximate size of the indices that a process caches for its next packs."""
 
 _orders: dict[tuple[int, int, int, int], Array] = {}
-_keeping = threading.Lock()
-"""Guards the cache: packs may run in several threads of a process."""
-renew_after_fork(globals(), "_keeping")
 
 
 @dataclass(frozen=True)
@@ -119,8 +114,7 @@ def _order(seed: int, epoch: int, samples: int, drawn: int = 0) -> Array:
             order = stream(seed, "batches with replacement", epoch).integers(samples, size=drawn)
         else:
             order = stream(seed, "batch order", epoch).permutation(samples)
-        with _keeping:
-            if sum(kept.nbytes for kept in _orders.values()) > KEPT_BYTES:
-                _orders.clear()
-            _orders[key] = order
+        if len(_orders) * order.nbytes > KEPT_BYTES:
+            _orders.clear()
+        _orders[key] = order
     return order

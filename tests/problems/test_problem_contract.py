@@ -1,7 +1,6 @@
 """Laws that every registered problem keeps."""
 
 import math
-import threading
 import tracemalloc
 
 import numpy as np
@@ -258,19 +257,11 @@ def test_unusable_options_are_refused_by_name(name, options, message):
         build((name, options))
 
 
-def test_threads_share_the_orders_of_epochs(monkeypatch):
-    class Slow(dict):
-        def values(self):
-            for each in super().values():
-                if not threads:
-                    threads.append(threading.Thread(target=batches._order, args=(2, 0, 5)))
-                    threads[0].start()
-                    threads[0].join(0.1)
-                yield each
-
-    threads, orders = [], Slow()
+def test_the_orders_of_epochs_are_kept_up_to_a_size(monkeypatch):
+    orders = {}
     monkeypatch.setattr(batches, "_orders", orders)
-    for epoch in range(2):
-        batches._order(1, epoch, 5)
-    threads[0].join()
-    assert list(orders) == [(1, 0, 5, 0), (1, 1, 5, 0), (2, 0, 5, 0)]
+    monkeypatch.setattr(batches, "KEPT_BYTES", 100)
+    for epoch in range(20):
+        order = batches._order(1, epoch, 5)
+        assert batches._order(1, epoch, 5) is order
+        assert sum(each.nbytes for each in orders.values()) <= 100 + order.nbytes
