@@ -5,8 +5,9 @@ alone as in a pack.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,12 +23,18 @@ CUT_ABOVE = 3 << 22
 """Multiplications of a product above which it is cut in two, and of independent ones above which threads share them:
 0.1 to 0.2 ms, several times what a thread takes to wake."""
 
-HALVED_ABOVE = 1 << 24
-"""Multiplications of a block above which it is halved once more."""
+HALVED_ABOVE = 1 << 27
+"""Multiplications of a block above which it is halved once more: BLAS copies its operands for each block, in the time
+of 20 rows and 20 columns."""
 
 LEAST_SIDE = 256
-"""Rows or columns that are not cut any more, but of a product that is whole: BLAS copies its operands for each block,
-in the time of 20 of them."""
+"""Rows or columns of a whole product that are not cut; of a block, four times as many."""
+
+PART = 256
+"""Samples of a part of a batch, or half as many of each of two parts, and the fewest that are cut into parts.
+
+BLAS copies the weights for each part: where layers are wide, products are cut instead.
+"""
 
 EDGE = 64
 """Blocks begin at multiples, which suit the registers of any processor."""
@@ -73,7 +80,7 @@ def blocks(m: int, k: int, n: int) -> tuple[Block, ...]:
             if height > width
             else [(rows, half) for half in _halves(columns)]
         )
-        return [block for half in halves for block in halved(*half, HALVED_ABOVE, 2 * LEAST_SIDE)]
+        return [block for half in halves for block in halved(*half, HALVED_ABOVE, 4 * LEAST_SIDE)]
 
     return tuple(halved(slice(0, m), slice(0, n), CUT_ABOVE, LEAST_SIDE))
 
@@ -81,3 +88,24 @@ def blocks(m: int, k: int, n: int) -> tuple[Block, ...]:
 def _halves(part: slice) -> tuple[slice, slice]:
     middle = part.start + (part.stop - part.start) // (2 * EDGE) * EDGE
     return slice(part.start, middle), slice(middle, part.stop)
+
+
+def share(calls: Iterable[Callable[[], object]]) -> None:
+    """Make independent calls, on all threads."""
+
+    def piece(call: Callable[[], object]) -> Piece:
+        return lambda thread: call()
+
+    run_in_threads([piece(call) for call in calls], threads_per_step())()
+
+
+def parts(samples: int, most: int) -> list[slice]:
+    """Return the parts of a batch that threads share, each through all layers; none where they share products instead.
+
+    ``most`` are the multiplications for a sample in one product.
+    """
+    count = min(max(2, samples // PART), 2 * samples * most // CUT_ABOVE)
+    if count < 2 or samples < PART or PART * most > HALVED_ABOVE:
+        return []
+    bounds = [part * samples // count // EDGE * EDGE for part in range(count)]
+    return [slice(start, stop) for start, stop in pairwise([*bounds, samples])]

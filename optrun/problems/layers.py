@@ -8,10 +8,13 @@ maxima and sums over classes. Batched products give each lane the bits of its so
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
+import numpy as np
+
 from optrun.arrays import Array, Arrays, adjacent_view
-from optrun.kernels.products import multiply
+from optrun.kernels.products import Product, multiply, parts, share
 from optrun.kernels.stepper import LoopEngine
 from optrun.problems.activations import Activation, bind_activation
 
@@ -59,6 +62,12 @@ class Layers:
             self.shapes[self.weights[layer]] = (fan_in, fan_out)
             if bias:
                 self.shapes[self.biases[layer]] = (fan_out,)
+        self.largest = max((fan_in + bias) * fan_out for fan_in, fan_out in pairwise(widths))
+        """The multiplications for a sample in the largest product."""
+
+    def parts(self, samples: int) -> list[slice]:
+        """Return the parts of so many samples that threads share; none where they share nothing, or products."""
+        return parts(samples, self.largest) if self.arrays.xp is np and len(self.widths) > 2 else []
 
     def matrices(self, tensors: Mapping[str, Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
         """Return each layer's matrix ``[B, in + 1, out]``, and the tensors to copy, each with its part of a matrix.
@@ -79,22 +88,37 @@ class Layers:
 
 
 class Pass:
-    """Forward and backward pass of some lanes, with preallocated arrays."""
+    """Forward and backward pass of some lanes, with preallocated arrays.
+
+    Threads share the parts of a large batch, which are passes on the arrays of the ``whole``.
+    """
 
     def __init__(
-        self, layers: Layers, lanes: tuple[int, ...], samples: int, loops: LoopEngine | None = None
+        self,
+        layers: Layers,
+        lanes: tuple[int, ...],
+        samples: int,
+        loops: LoopEngine | None = None,
+        *,
+        whole: "Pass | None" = None,
+        rows: slice = slice(None),
     ) -> None:
         xp = layers.arrays.xp
-        self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
         extra = len(layers.biases[:1])
-        largest = max((fan_in + extra) * fan_out for fan_in, fan_out in pairwise(layers.widths))
-        self.multiply = multiply(xp, samples * largest)
         self.hidden: list[Array] = []
         self.deltas: list[Array] = []
-        for width in layers.widths[1:-1]:
-            hidden, delta = layers.arrays.filled((2, *lanes, samples, width + extra), 0)
-            self.hidden.append(hidden)
-            self.deltas.append(delta)
+        if whole is None:
+            self.multiply = multiply(xp, samples * layers.largest)
+            self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
+            for width in layers.widths[1:-1]:
+                hidden, delta = layers.arrays.filled((2, *lanes, samples, width + extra), 0)
+                self.hidden.append(hidden)
+                self.deltas.append(delta)
+        else:
+            self.multiply = multiply(xp, 0)  # threads share the parts, not their products
+            self.outputs = whole.outputs[..., rows]
+            self.hidden = [each[..., rows, :] for each in whole.hidden]
+            self.deltas = [each[..., rows, :] for each in whole.deltas]
         self.activations = [
             bind_activation(layers.activation, xp, hidden, delta, loops)
             for hidden, delta in zip(self.hidden, self.deltas, strict=True)
@@ -108,9 +132,16 @@ class Pass:
             [each[..., :-extra] if extra else each for each in values]
             for values in (self.hidden, self.deltas)
         )
+        self.parts = [
+            (part, Pass(layers, lanes, part.stop - part.start, loops, whole=self, rows=part))
+            for part in (layers.parts(samples) if whole is None else ())
+        ]
 
     def forward(self, matrices: Matrices, x: Array) -> Array:
         """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, in + 1]``."""
+        if self.parts:
+            share(partial(part.forward, matrices, x[..., rows, :]) for rows, part in self.parts)
+            return self.outputs
         inputs = x
         for layer, hidden in enumerate(self.hidden):
             self.multiply((inputs, matrices.all[layer], self.z[layer]))
@@ -122,13 +153,26 @@ class Pass:
         return self.outputs
 
     def backward(self, matrices: Matrices, grads: Sequence[Array], x: Array) -> None:
-        """Write the gradients; before, ``outputs`` must be overwritten by the loss gradient with respect to them."""
+        """Write the gradients; before, ``outputs`` must be overwritten by the loss gradient with respect to them.
+
+        Without ``grads`` it ends with the deltas of the layers.
+        """
         delta = self.outputs.swapaxes(-1, -2)
+        if self.parts:
+            share(partial(part.backward, matrices, (), x) for _, part in self.parts)
+            self.multiply(*map(_gradient, [x, *self.hidden], [*self.dz, delta], grads))
+            return
         for layer in range(len(self.hidden), 0, -1):
-            self.multiply(
-                (self.hidden[layer - 1].swapaxes(-1, -2), delta, grads[layer]),
-                (delta, matrices.transposed[layer - 1], self.dz[layer - 1]),
-            )
-            self.activations[layer - 1][1]()
-            delta = self.dz[layer - 1]
-        self.multiply((x.swapaxes(-1, -2), delta, grads[0]))
+            before = layer - 1
+            product = (delta, matrices.transposed[before], self.dz[before])
+            gradient = [_gradient(self.hidden[before], delta, grads[layer])] if grads else []
+            self.multiply(*gradient, product)
+            self.activations[before][1]()
+            delta = self.dz[before]
+        if grads:
+            self.multiply(_gradient(x, delta, grads[0]))
+
+
+def _gradient(values: Array, delta: Array, grad: Array) -> Product:
+    """Return the product that is the gradient with respect to a layer's weights."""
+    return values.swapaxes(-1, -2), delta, grad

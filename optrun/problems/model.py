@@ -46,7 +46,7 @@ class DenseModel:
         widest = samples * max(self.layers.widths[seeds == 1 :])
         lane = widest * np.dtype(self.arrays.dtype).itemsize
         tile = TILE_BYTES if self.arrays.xp is np else DEVICE_TILE_BYTES
-        at_once = max(1, round(tile / lane))
+        at_once = 1 if self.layers.parts(samples) else max(1, round(tile / lane))
         return Passes(
             self.layers, params, grads, self._pass, seeds=seeds, samples=samples, lanes_at_once=at_once
         )
