@@ -3,6 +3,7 @@
 import pytest
 
 import optrun
+from optrun import ops
 from optrun.arrays import Arrays
 from optrun.config import ConfigErrors, parse
 from optrun.config.map import map_from_mapping
@@ -11,6 +12,7 @@ from optrun.config.resolution import resolve
 from optrun.problems.vectors import VectorProblem
 from optrun.registry import problems
 from optrun.sweeps.maps import MapPlan
+from tests.registries import restore_after
 
 USUAL = [
     name
@@ -63,6 +65,23 @@ def test_the_number_of_dimensions_may_come_before_or_after(order):
     assert parse(text("rosenbrock"), overrides=overrides).problem.options["start"] == [-1.2, 1.0, -1.2, 0.5]
 
 
+def test_a_plugin_may_name_the_start_before_the_number_of_dimensions(monkeypatch):
+    restore_after(monkeypatch, problems)
+
+    class StartFirst(VectorProblem):
+        """A bowl."""
+
+        def __init__(self, arrays: Arrays, *, start: list[float] | None = None, dim: int = 2) -> None:
+            self.dim = dim
+            super().__init__(arrays, start=start)
+
+        def _value(self, x):
+            return ops.sum(x**2)
+
+    found = parse(text("{name: startfirst, dim: 3}"), overrides=[OVERRIDE]).problem.options
+    assert [*found.items()] == [("start", [0.625, 0.0, 0.0]), ("dim", 3)]
+
+
 def test_a_sweep_fixes_a_number_of_several_functions():
     sweep = {"parameters": {"problem.name": ["rosenbrock", "himmelblau"]}}
     found = optrun.sweep({**RUN, "problem": "beale", "sweep": sweep}, overrides=[OVERRIDE], save=False)
@@ -94,6 +113,7 @@ def test_its_origin_is_the_override(tmp_path):
         ("rosenbrock", "problem.start.2=1", "problem.start.2: '2' is no place in a start of 2 numbers"),
         ("rosenbrock", "problem.start.00=1", "problem.start.00: '00' is no place in a start of 2 numbers"),
         ("rosenbrock", "problem.start.x=1", "problem.start.x: 'x' is no place in a start of 2 numbers"),
+        ("rosenbrock", "problem.start={}", "problem.start: must be a list"),
         ("rosenbrock", "problem.start.1=a", "problem.start.1: must be a number"),
         ("{name: rosenbrock, dim: 2.5}", "problem.start.0=1", "1:34: problem.dim: must be an integer"),
         (

@@ -158,7 +158,8 @@ def read_options(
     known = [*beside, *options, *tuples_of(cls)]
     found += [((key,), unknown_key(known)) for key in values if key not in options]
     read: dict[str, Any] = {}
-    for name, option in options.items():
+    # A start comes behind the number of its dimensions.
+    for name, option in sorted(options.items(), key=lambda each: each[0] == START[-1]):
         if complete and (other := option.excluded_by(values)):
             if values.get(name) is not None:  # an override may turn off what a file says
                 off = f"has no effect beside {name}: leave it out, or set {name}: null"
@@ -177,7 +178,7 @@ def read_options(
                 )
         if complete and option.marks(Added) and read.get(name) == option.default:
             read.pop(name, None)
-    return read, found
+    return {name: read[name] for name in options if name in read}, found
 
 
 def _whole(cls: Any, option: Option, given: Any, options: Mapping[str, Any]) -> Any:
@@ -186,7 +187,7 @@ def _whole(cls: Any, option: Option, given: Any, options: Mapping[str, Any]) -> 
     ``options`` are those before it.
     """
     may_lack = option.name == START[-1] and hasattr(cls, "usual_start") and not option.required
-    if not (may_lack and isinstance(given, dict)):
+    if not (may_lack and isinstance(given, dict) and given):
         return given
     if "dim" in cls.options() and "dim" not in options:
         raise failure()  # what is wrong with it is said there
