@@ -19,6 +19,7 @@ from optrun.registry import DECAY, SECTIONS, TRANSFORMS, tuples_of
 
 _FORMS: Mapping[Path, str] = {
     ("seeds",): "{init: 0, data: seed}",
+    ("problem", "start"): "{x: 1.0, y: [0.5, 1.0]}",
     ("record",): "{every: 10, metrics: [grad_norm]}",
     ("evaluate",): "{every: 100}",
     ("checkpoint",): "{every: 30s}",
@@ -86,7 +87,7 @@ def _with_form(path: Path, text: str) -> str:
     """Return what is wrong with a part of the config, and where it is no mapping what it looks like."""
     if path == ("seed",):
         return of_seeds(text)
-    form = _FORMS.get(path[:1] if len(path) < 2 else (*path[:1], "*"))
+    form = _FORMS.get(path) or _FORMS.get(path[:1] if len(path) < 2 else (*path[:1], "*"))
     must = "must be a mapping"
     return text.replace(must, f"{must} such as {form}", 1) if form and text.startswith(must) else text
 

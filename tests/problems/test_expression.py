@@ -161,6 +161,10 @@ MISTAKES = [
     ({"f": "x", "start": {"sin": 1.0}}, "start.sin: 'sin' has a meaning in expressions"),
     ({"f": "x", "start": {"if": 1.0}}, "start.if: 'if' is no name in expressions"),
     ({"f": "x", "start": {"x": float("nan")}}, "start.x: must be finite"),
+    (
+        {"f": "norm(x)", "start": [1.0]},
+        "start: must be a mapping such as {x: 1.0, y: [0.5, 1.0]} (got [1.0])",
+    ),
 ]
 
 
