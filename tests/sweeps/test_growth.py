@@ -321,3 +321,10 @@ def test_a_sweep_that_is_asked_for_again_is_left_as_it_is(trials, monkeypatch):
     monkeypatch.setattr(Store, "rearrange", refused)
     assert optrun.sweep(drawn("random", trials) | {"steps": 1}, directory="s").executed == 0
     assert Path("s", "config.yaml").stat().st_ino == written.st_ino
+
+
+def test_what_ended_at_an_earlier_time_is_not_executed_now():
+    optrun.sweep(over(0.1, 0.2, 0.3), directory="s", limit=2)
+    seen = []
+    optrun.sweep(over(0.1, 0.2, 0.3, 0.4), directory="s", observe=seen.append)
+    assert [(now.runs, now.executed) for now in (seen[0], seen[-1])] == [(2, 0), (4, 2)]
