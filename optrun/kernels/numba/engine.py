@@ -23,7 +23,7 @@ from optrun.kernels.trajectory_plan import planned
 
 PROBE = 'signature = "void()"\ndef step():\n    pass\n'
 """What compiles wherever Numba works."""
-SHARED_ABOVE = 1 << 23
+SHARED_ABOVE = 1 << 22
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
 SHARED_STEPS = 100_000
