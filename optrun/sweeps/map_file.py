@@ -65,7 +65,7 @@ def read_map(path: Path, identity: str) -> Pixels | None:
             found = Pixels(**{each.name: held[each.name] for each in fields(Pixels) if each.name in held})
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError):
+    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError, TypeError):
         raise ConfigError(f"{path}: is no map, or damaged: name another file with -o") from None
     if of_whom != identity:
         said = "holds another map, or its data or code have changed: name another file with -o"

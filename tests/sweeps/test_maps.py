@@ -140,13 +140,21 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
     np.testing.assert_array_equal(draw_map(plan, path).value, whole.value)
 
 
-@pytest.mark.parametrize("damage", ["text", "empty", "half", "flipped"])
+@pytest.mark.parametrize("damage", ["text", "empty", "half", "flipped", "encrypted", "compressed"])
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, damage):
     plan, path = plan_of(tmp_path, BASE + STARTS), tmp_path / "drawn.npz"
     draw_map(plan, path)
     whole = path.read_bytes()
     flipped = whole.replace(plan.identity.encode("utf-32-le"), bytes(256))
-    damaged = {"text": b"hello", "empty": b"", "half": whole[: len(whole) // 2], "flipped": flipped}[damage]
+    begin = whole.index(b"PK\1\2")  # of an entry of the directory, with flags and a kind of compression
+    damaged = {
+        "text": b"hello",
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "flipped": flipped,
+        "encrypted": whole[: begin + 8] + b"\1" + whole[begin + 9 :],
+        "compressed": whole[: begin + 10] + b"\x63" + whole[begin + 11 :],
+    }[damage]
     path.write_bytes(damaged)
     with pytest.raises(ConfigError, match=r"drawn\.npz: is no map, or damaged: name another"):
         draw_map(plan, path)
