@@ -76,7 +76,8 @@ class LaneResults:
         running, ended, states = self.running, np.flatnonzero(self._has_ended), self._states
         if evaluating:
             self.evaluator.snapshot(running, others_continue=False)
-        lanes = np.flatnonzero(self._has_ended | self.stopping.alive) if evaluating else ended
+        seen = np.flatnonzero(self._has_ended | self.stopping.alive)
+        lanes = seen if evaluating else ended
         states.codes[running], states.steps[running] = CODES[status], t
         figures = self.evaluator.final(lanes)
         self.evaluator.summarise(lanes, figures, states)
@@ -90,7 +91,7 @@ class LaneResults:
             going = np.concatenate([going, ended[states.chosen(ended).are(Status.COMPLETED)]])
         self._commit(
             sink,
-            np.flatnonzero(self._has_ended | self.stopping.alive),
+            seen,
             seconds if self.is_alone and len(ended) else None,
             final=own,
             params=self.evaluator.params(lanes, self.runs[lanes]) if len(lanes) else None,
