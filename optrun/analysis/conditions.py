@@ -129,9 +129,9 @@ class _Condition(Arithmetic):
             return "& is written and, | is written or"
         return "only numbers, names, 'text', arithmetic and functions are values"
 
-    def _syntax(self, message: str, sign: str) -> str:
+    def _syntax(self, message: str, signs: str) -> str:
         has_single = re.search(r"(?<![=<>!])=(?!=)", self.text)
-        return super()._syntax(message, sign) + ("; is equal to is written ==" if has_single else "")
+        return super()._syntax(message, signs) + ("; is equal to is written ==" if has_single else "")
 
     def _resolve(self, node: ast.Name, words: Sequence[str]) -> None:
         """Find the values of a name; a word that is no name is a text if it is among ``words``."""

@@ -95,12 +95,13 @@ class Arithmetic:
                 return ast.parse(_LINE_ENDS.sub(" ", text.strip()), mode="eval").body
         except SyntaxError as error:
             at = min((error.offset or len(text) - start + 1) + start, len(text) + 1) - 1
-            raise self._error(at, 1, self._syntax(error.msg, text[at : at + 1])) from None
+            raise self._error(at, 1, self._syntax(error.msg, text[at : at + 2])) from None
         except (ValueError, MemoryError, RecursionError) as error:
             raise ConfigError(f"this is no expression: {str(error) or 'nested too deeply'}") from None
 
-    def _syntax(self, message: str, sign: str) -> str:
+    def _syntax(self, message: str, signs: str) -> str:
         """Return what is wrong where no expression can be read, and what to write instead."""
+        sign = signs if signs == "if" else signs[:1]
         if sign in SIGNS:
             return f"{sign} is written {SIGNS[sign]}"
         return f"{message}; a product is written 2 * x" if message.startswith("invalid decimal") else message

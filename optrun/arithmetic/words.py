@@ -93,6 +93,8 @@ SIGNS = {
     "√": "sqrt(…)",
     "≤": "<=",
     "≥": ">=",
+    "?": "a if c else b",
+    "if": "in between: a if c else b",
 }
 """How signs are written that are none of the grammar."""
 

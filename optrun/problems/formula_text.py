@@ -100,10 +100,12 @@ class FormulaText(Arithmetic):
             if isinstance(each, ast.Name) and each.id != "len":
                 self._check_name(each)
 
-    def _syntax(self, message: str, sign: str) -> str:
-        if sign == "=":
+    def _syntax(self, message: str, signs: str) -> str:
+        if signs[:1] == "=":
             return f"{message}; leave out what is left of the ="
-        return super()._syntax(message, sign)
+        if signs[:1] == "|":
+            return "|x| is written abs(x), and ||x|| norm(x)"
+        return super()._syntax(message, signs)
 
     def _advice(self, node: ast.expr) -> str:
         if isinstance(node, (ast.GeneratorExp, ast.ListComp)):

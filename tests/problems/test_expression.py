@@ -151,6 +151,7 @@ MISTAKES = [
     ),
     ({"f": "len(y)", "start": {"y": [1.0]}}, "f: it has the same value at all points"),
     ({"f": "f = x"}, "f: column 3: invalid syntax; leave out what is left of the =\n    f = x\n      ^"),
+    ({"f": "x + 2 * ||y||"}, "f: column 9: |x| is written abs(x), and ||x|| norm(x)"),
     ({"f": "x and y"}, "f: column 1: comparisons are multiplied, as in (x > 0) * (y > 0)"),
     ({"f": "-" * 9000 + "x"}, "f: this is no expression: nested too deeply"),
     ({"f": "x" * 10_001}, "f: an expression has at most 10,000 characters (got 10,001)"),

@@ -62,6 +62,8 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
         ),
         ("t^2 + t^2", "column 2: only numbers"),
         ("θ² + t", "column 2: ² is written **2\n    θ² + t\n     ^"),
+        ("t > 2 ? t : 1", "column 7: ? is written a if c else b"),
+        ("1 + (if t > 2 then t else 1)", "column 6: if is written in between: a if c else b"),
         ("2t", "column 1: invalid decimal literal; a product is written 2 * x"),
         (
             "2(t + 1)",
