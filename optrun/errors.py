@@ -93,6 +93,9 @@ class OptrunWarning(RuntimeWarning):
 SIMILAR = 0.6
 """The least ratio of similar words."""
 
+_SYNONYMS = {"learningrate": "lr", "seeds": "repeats", "ema": "average", "swa": "average"}
+"""Words of this program by what is written in their place, folded, and is similar to another word or to none."""
+
 
 def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known word, or an empty string if none is close."""
@@ -107,6 +110,8 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str 
     """
     by_fold = {fold(name): name for name in known}
     folded = fold(word)[:100]
+    if (same := _SYNONYMS.get(folded, "")) in by_fold:
+        return by_fold[same]
     # Swapped letters are the most frequent typing error, and difflib rates them lowest in short words.
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
     matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)

@@ -70,6 +70,11 @@ def test_at_least_95_in_100_slips_are_understood() -> None:
         ({"record": {"patience": 3}}, "record.patience: unknown key. Did you mean 'stop.patience'?"),
         ({"evaluate": {"metrics": ["f1"]}}, "(got 'f1'). Did you mean 'f1_macro'?"),
         ({"evaluate": {"metrics": ["auc"]}}, "(got 'auc'). Did you mean 'roc_auc'?"),
+        (
+            {"optimizer": {"name": "SGD", "learning_rate": 1}},
+            "optimizer.learning_rate: unknown key. Did you mean 'lr'?",
+        ),
+        ({"ema": 0.9}, "ema: unknown key. Did you mean 'average'?"),
         ({"every": 1}, "every: unknown key. Known here: name, problem, "),  # it belongs to three sections
     ],
 )

@@ -108,6 +108,7 @@ MISTAKES = {
         "lr: unknown key. Did you mean 'optimizer.lr'?",
         "sweep.repeets: unknown key. Did you mean 'repeats'?",
     ],
+    "  parameters: {optimizer.lr: [1]}\n  ▸seeds: 2": ["sweep.seeds: unknown key. Did you mean 'repeats'?"],
     "  parameters: {▸optimiser: [Adam]}": ["optimiser: unknown key. Did you mean 'optimizer'?"],
     "  parameters: {optimizer.lr: [1, ▸-1, ▸x]}": [
         "optimizer.lr: must be ≥ 0 (got -1)",
