@@ -32,9 +32,8 @@ def _str(dumper: _Dumper, text: str) -> yaml.Node:
 
 def _list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
     items = [_Inline(value) if isinstance(value, dict) else value for value in values]
-    return dumper.represent_sequence(
-        "tag:yaml.org,2002:seq", items, flow_style=not any(isinstance(item, dict) for item in items)
-    )
+    in_line = dumper.default_flow_style or not any(isinstance(item, dict) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=in_line)
 
 
 def _inline(dumper: _Dumper, mapping: _Inline) -> yaml.Node:
