@@ -267,7 +267,8 @@ MISTAKES = {
         "or seed=0,1,2 to its command"
     ],
     "  optimizers: ▸SGD": [
-        "sweep.optimizers: must be 'all' (got 'SGD'): all that have a search space, or a list of names, such as [SGD]"
+        "sweep.optimizers: must be 'all' or a list (got 'SGD'): all that have a search space, or a list of names, "
+        "such as [SGD]"
     ],
     "  repeats: 2\n  metric: ▸5": [
         "sweep.metric: must be a mapping such as {name: final_loss}, or the name alone (got 5)"
