@@ -106,7 +106,7 @@ def planned(
     given = [lanes, across, along, steps, recorded.start, recorded.step, width]
     given += [lanes if len(column) > 1 else 0 for column in columns.values()]
     for name, leaf in leaves.items():
-        shape = (1 if leaf.op == LANES else steps, leaf.values.shape[1])
+        shape = (1, lanes) if leaf.op == LANES else (steps, leaf.values.shape[1])
         arrays[f"all{name}"] = np.ascontiguousarray(np.broadcast_to(leaf.values, shape), np.float64)
         if leaf.index is not None:
             arrays[f"places{name}"] = leaf.index

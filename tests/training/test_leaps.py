@@ -214,23 +214,26 @@ CARRIED = {"optimizer.momentum_decay": ("NAdam", None, (0.1, 0.01, 0.0))}
 """In what is carried from step to step, so that it stays a table."""
 
 
-def differing(path, dtype, lanes, steps):
-    """Return configs of lanes that differ in their rate and in another number."""
+def differing(path, dtype, lanes, steps, rates=7):
+    """Return configs of lanes that differ in their rate, of which there are so many, and in another number."""
     rule, schedule, values = {**DIFFERING, **CARRIED}[path]
     schedule = {"name": schedule, "T_max": steps} if isinstance(schedule, str) else schedule
     part, name = path.split(".")
     given = {"problem": "rosenbrock", "steps": steps, "engine": "numba", "dtype": dtype}
     given |= {"evaluate": {"every": 17}, **({"scheduler": schedule} if schedule else {})}
     for lane in range(lanes):
-        chosen = {**given, "optimizer": {"name": rule, "lr": 1e-3 * (1 + lane % 7)}}
+        chosen = {**given, "optimizer": {"name": rule, "lr": 1e-3 * (1 + lane % rates)}}
         yield from_mapping({**chosen, part: {**chosen[part], name: values[lane % 3]}})
 
 
+@pytest.mark.parametrize("rates", [7, 1])
 @pytest.mark.parametrize(("path", "dtype"), in_turn(zip({**DIFFERING, **CARRIED}), ("float32", "float64")))
-def test_what_differs_from_lane_to_lane_is_computed_in_the_loop(path, dtype, monkeypatch, without_compiler):
+def test_what_differs_from_lane_to_lane_is_computed_in_the_loop(
+    path, dtype, rates, monkeypatch, without_compiler
+):
     monkeypatch.setattr(group_update, "chunk_length", lambda lanes: 2)
     monkeypatch.setattr(trainer, "REPORT_SECONDS", np.inf)
-    one, other, leaps = made([*differing(path, dtype, 6, STEPS)], monkeypatch)
+    one, other, leaps = made([*differing(path, dtype, 6, STEPS, rates)], monkeypatch)
     assert one == other
     assert steps_of(leaps) == STEPS - 4  # the first one, the last one, and those of two evaluations
     assert (len(leaps) <= 5) == (path in DIFFERING)  # many steps each, although tables have two rows
