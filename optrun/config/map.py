@@ -16,6 +16,7 @@ from optrun.config.overrides import given_twice, named, override, path_of
 from optrun.config.resolution import without
 from optrun.config.sweep.axes import AxisOf
 from optrun.config.sweep.model import SweepBlock
+from optrun.config.sweep.overrides import check_calls, several
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.validate import completed
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
@@ -75,7 +76,7 @@ class MapConfig:
 def load_map(path: str | FilePath, overrides: Sequence[str] = ()) -> MapConfig:
     """Return the map in a YAML file, with overrides applied; raises ConfigErrors.
 
-    `map.x.PATH={linspace: […]}` gives another window of an axis, or another number for it.
+    `map.x.PATH={linspace: […]}` or `map.x.PATH=0,1,2` gives another window of an axis, or another number for it.
     """
     return _mapped(read_config(FilePath(path)), overrides)
 
@@ -136,11 +137,12 @@ def is_map(path: str | FilePath) -> bool:
 
 def _with_axis(node: YamlNode, axis: str, path: str, text: str) -> YamlNode:
     """Return the block with the axis that an override gives in place of the written one."""
+    check_calls([text])
     place = Place(named(text))
     document = read(text.partition("=")[2], place.source)
     if document.issues:
         raise ConfigErrors([Issue.at(place, (MAP, axis, path), document.issues[0].message)])
-    value = YamlNode.of(document.root.plain(), place, key=place)
+    value = several(text) or YamlNode.of(document.root.plain(), place, key=place)
     along = YamlNode.mapping({path: value}, place, place)
     return YamlNode.mapping({**node.children, axis: along}, node.place, node.key)
 

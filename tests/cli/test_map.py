@@ -232,6 +232,12 @@ def test_steps_are_those_until_the_target_or_the_divergence(color, file, call):
     np.testing.assert_array_equal(np.isfinite(found["value"]), np.isin(status, counted))
 
 
+def test_values_with_commas_are_an_axis_as_in_a_sweep(file, call):
+    pytest.importorskip("matplotlib")
+    assert call("map", file, "map.x.problem.start.0=0,1.5,-2").code == 0
+    assert held()["x"].tolist() == [0, 1.5, -2]
+
+
 def test_an_override_gives_another_window(file, call):
     pytest.importorskip("matplotlib")
     window = "map.x.problem.start.0={linspace: [2.9, 3.1, 3]}"
@@ -279,6 +285,7 @@ def test_the_example_of_a_map_has_the_names_of_the_start(file, call):
 
 REFUSED = {
     "no axis": ("map.x.optimizer.lrr=[0.1, 0.2]", "drawn.yaml|override.*lrr.*Did you mean 'lr'"),
+    "a decimal comma": ("map.x.problem.start.0=0,01", "a number has a decimal point and no other mark, 0.01"),
     "no start": ("map.x.problem.start.2=[0.1, 0.2]", "problem.start.2.*no place in a start of 2"),
     "no figure": ("map.color=minimun", "no figure 'minimun'.*Did you mean 'minimum'"),
     "no target": ("map.color=steps_to_target", "set stop.target"),
