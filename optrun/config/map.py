@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.extends import extended
-from optrun.config.model.options import MAP, SWEEP, Model
+from optrun.config.model.components import class_of
+from optrun.config.model.options import MAP, START, SWEEP, Model
 from optrun.config.overrides import given_twice, named, override, path_of
 from optrun.config.resolution import without
 from optrun.config.sweep.axes import AxisOf
@@ -148,8 +149,16 @@ def _with_axis(node: YamlNode, axis: str, path: str, text: str) -> YamlNode:
 
 
 def _form(root: YamlNode) -> str:
-    """Return an example of a map of starts: its paths have the names of the start that is written, or else numbers."""
-    start = root.at(("problem", "start"))
+    """Return an example of a map.
+
+    It is one of starts, whose paths have the names of the start that is written, or else numbers; or one of rates and
+    seeds where the problem has no start.
+    """
+    problem = root.at(("problem",))
+    cls = class_of("problem", problem.plain())
+    if cls is not None and START[-1] not in cls.options():
+        return "{x: {optimizer.lr: {logspace: [1e-4, 1, 512]}}, y: {seed: {range: [0, 512, 1]}}}"
+    start = problem.child(START[-1]) or YamlNode({}, problem.place)
     paths = [
         f"{name}.{i}" if isinstance(values.value, list) else name
         for name, values in (start.children.items() if isinstance(start.value, dict) else ())

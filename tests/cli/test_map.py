@@ -281,6 +281,9 @@ def test_the_example_of_a_map_has_the_names_of_the_start(file, call):
     said = "give map: {x: {problem.start.x: {linspace: [-5, 5, 512]}}, y: {problem.start.u.0: {linspace"
     assert said in call("map", file, written, "map=null").err
     assert "map: must be a mapping such as {x: {problem.start.0: " in call("map", file, "map=3").err
+    assert "{x: {problem.start.0: " in call("map", file, "problem={name: rosenbrock}", "map=null").err
+    rates = "{x: {optimizer.lr: {logspace: [1e-4, 1, 512]}}, y: {seed: {range: [0, 512, 1]}}}"
+    assert f"give map: {rates}" in call("map", file, "problem={name: mlp, data: iris}", "map=null").err
 
 
 REFUSED = {
