@@ -85,6 +85,16 @@ def test_a_miss_has_the_place_of_its_bound_and_is_in_the_json(call, tmp_path, mo
     assert "file=s.yaml,line=10,col=39" in annotation
 
 
+def test_what_the_sweep_misses_is_not_lost_among_what_its_runs_miss(call, tmp_path, monkeypatch):
+    expecting(tmp_path, "{best: {test_accuracy: {min: 1.5}}}\n  test_accuracy: {min: 1.5}")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    said = call("sweep", "s.yaml", "-q").err.splitlines()
+    annotated = [line for line in said if line.startswith("::")]
+    assert "… 13 missed expectations in all" in said
+    assert ["expect.sweep.best" in line for line in said[:6]] == [True, *[False] * 5]
+    assert ["expect.sweep.best" in line for line in annotated] == [True, *[False] * 9]
+
+
 def test_it_is_judged_when_the_sweep_is_through_and_again_by_resume(call, tmp_path):
     expecting(tmp_path, "{best: {test_accuracy: {min: 1.5}}}")
     assert call("sweep", "s.yaml", "-o", "x", "--limit", "3", "-q").code == 0

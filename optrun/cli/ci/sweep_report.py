@@ -54,7 +54,10 @@ def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
 
 
 def judge(report: Report, sweep: Sweep) -> list[Issue]:
-    """Return what a sweep that is through has missed as a whole; add a case for each best setting to the report."""
+    """Return what a sweep that is through has missed as a whole; add a case for each best setting to the report.
+
+    It comes before what single runs have missed, which may be more than is shown.
+    """
     expected = sweep.plan.swept.expected if sweep.plan is not None else None
     if expected is None or sweep.left or sweep.confirmation_left:
         return []
@@ -71,7 +74,7 @@ def judge(report: Report, sweep: Sweep) -> list[Issue]:
         report.cases.append(case)
         report.summary = [*(report.summary or ()), case]
     issues = [issue for each in found for issue in each.misses]
-    report.issues += issues
+    report.issues = [*issues, *report.issues]
     return issues
 
 

@@ -192,7 +192,7 @@ def sweep(
                 confirmed_misses = misses_of(result.confirmed, CONFIRMATION)
                 report_sweep(report, confirmation, result.confirmed, confirmed_misses, CONFIRMATION)
             misses += confirmed_misses
-        missed = [*(issue for _, issue in misses), *judge(report, result)]
+        missed = [*judge(report, result), *(issue for _, issue in misses)]
         if not (quiet or json):
             note_equal_results(result)
         print_table(result, missed, again, json=json, quiet=quiet)
