@@ -56,7 +56,9 @@ def landscape_of(configs: Sequence[Mapping[str, Any]]) -> Landscape:
             if other.name == first.name
             else f"{first.name} and {other.name}"
         )
-        raise ConfigError(f"trajectories are drawn over one function, and these runs have two: {of}")
+        raise ConfigError(
+            f"trajectories are drawn over one function, and these runs have two: {of}; --problem chooses one of a sweep"
+        )
     problem = problems.find(first.name)(
         Arrays("numpy", "float64"), **problem_options(from_mapping(configs[0]))
     )

@@ -1,8 +1,9 @@
 """The curves of a setting: median and quartiles over its seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -60,17 +61,16 @@ def best_settings(
     if plan.problems and problem is None:
         raise several_problems(plan.problems, "a picture of the best curves")
     label = None if problem is None else chosen_problem(plan.problems, problem)
-    chosen: list[list[int]] = []
+    return list(islice((runs for of, runs in ended_settings(plan, states) if of == label), most))
+
+
+def ended_settings(plan: SweepPlan, states: Sequence[RunState]) -> Iterator[tuple[str | None, list[int]]]:
+    """Yield the problem and the runs of each setting with an ended run, as `best_settings` has them."""
     for each in leaderboard(plan, states):
-        if each.problem != label:
-            continue
         ended = [run for run in range(each.first, each.first + each.runs) if states[run].status.final]
         good = [run for run in ended if states[run].status not in (Status.DIVERGED, Status.FAILED)]
         if ended:
-            chosen.append(good or ended)
-        if len(chosen) == most:
-            break
-    return chosen
+            yield each.problem, good or ended
 
 
 def setting_curves(store: CurveSource, runs: Sequence[int], smooth: int = 1) -> Curves:

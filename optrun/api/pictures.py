@@ -173,7 +173,7 @@ def _tuning(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
 
 
 def _trajectory(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
-    runs = [run for sweep in sweeps for run in runs_of(sweep, choice.problem)]
+    runs = [run for sweep in sweeps for run in runs_of(sweep, choice.problem)[0]]
     return trajectory_figure(*ways_of(runs), log=choice.log, look=look)
 
 

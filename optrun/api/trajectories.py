@@ -1,13 +1,16 @@
 """The ways of runs through the function that they minimise."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from optrun.analysis.landscape import Landscape, Trajectory, landscape_of
+from optrun.analysis.problem_labels import chosen_problem
 from optrun.analysis.run_difference import differing_labels
-from optrun.analysis.setting_curves import MOST_CURVES, best_settings
+from optrun.analysis.setting_curves import MOST_CURVES, ended_settings
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep
 from optrun.config.model.components import class_of
@@ -18,10 +21,15 @@ OF_LABELS = ("name", "problem", "optimizer", "scheduler", "schedules", "seed", "
 """The parts of configs by whose differences runs are told apart."""
 
 
-def runs_of(sweep: Sweep, problem: str | None = None) -> list[Run]:
-    """Return the first run of each of the best settings of a sweep."""
-    chosen = best_settings(sweep.ranking, sweep.states, MOST_CURVES, problem)
-    return [sweep.runs[members[0]] for members in chosen]
+def runs_of(sweep: Sweep, problem: str | None = None) -> tuple[list[Run], int]:
+    """Return the first run of each of the best settings, in turn of each problem; how many more settings there are."""
+    label = None if problem is None else chosen_problem(sweep.ranking.problems, problem)
+    by_problem = defaultdict(list)
+    for of, runs in ended_settings(sweep.ranking, sweep.states):
+        if label in (None, of):
+            by_problem[of].append(runs[0])
+    in_turn = [run for place in zip_longest(*by_problem.values()) for run in place if run is not None]
+    return [sweep.runs[run] for run in in_turn[:MOST_CURVES]], len(in_turn[MOST_CURVES:])
 
 
 def ways_of(runs: Sequence[Run]) -> tuple[Landscape, list[Trajectory]]:

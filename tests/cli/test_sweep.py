@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.api.trajectories import runs_of
 from optrun.cli.arguments import Show
 from optrun.cli.live.sweep_progress import sweep_progress
 from optrun.cli.text import console
@@ -1001,13 +1002,23 @@ def test_a_file_of_no_known_format_is_not_exported(call, tmp_path):  # noqa: F81
     assert call("export", "r", "-o", "x.foo", "--format", "csv").code == 0
 
 
-def test_ways_from_several_starts_are_those_of_runs_that_are_named(call, tmp_path):  # noqa: F811
+def test_ways_from_several_starts_are_those_of_the_best_of_each(call, tmp_path):  # noqa: F811
     pytest.importorskip("matplotlib")
     (tmp_path / "starts.yaml").write_text(
         "problem: rosenbrock\noptimizer: {name: SGD, lr: 1e-4}\nsteps: 3\nrecord: {params: {every: 1}}\n"
-        "sweep: {parameters: {problem.start: [[0, 0], [1, 2]]}}\n"
+        "sweep: {parameters: {problem.start: [[0, 0], [1, 2]], optimizer.lr: [1e-5, 1e-4, 2e-4, 3e-4]}}\n"
     )
     assert call("sweep", "starts.yaml", "-o", "starts", "-q").code == 0
-    refused = call("plot", "starts", "-k", "trajectory", "-o", "ways.png")
-    assert refused.err.endswith("; runs from several starts are named one by one: starts:0 starts:1\n")
-    assert call("plot", "starts:0", "starts:1", "-k", "trajectory", "-o", "ways.png").out == "ways.png\n"
+    said = "note: starts: the best 6 settings are drawn, 2 are left out\n"
+    assert call("plot", "starts", "-k", "trajectory", "-o", "ways.svg") == (0, "ways.svg\n", said)
+    sweep = optrun.load_sweep("starts")
+    losses = np.array([run.summary["final_loss"] for run in sweep.runs]).reshape(2, 4)
+    best = [(start, rate) for rank in np.argsort(losses).T[:3] for start, rate in enumerate(rank.tolist())]
+    drawn, others = runs_of(sweep)
+    expected = [sweep.runs[4 * start + rate].setting for start, rate in best]
+    assert ([run.setting for run in drawn], others) == (expected, 2)
+    of_one = call("plot", "starts", "-k", "trajectory", "-o", "ways.svg", "--problem", "[1.0, 2.0]")
+    assert of_one == (0, "ways.svg\n", "")
+    optrun.sweep("starts.yaml", overrides=["problem.name=rosenbrock,himmelblau"], directory="two")
+    refused = call("plot", "two", "-k", "trajectory", "-o", "two.svg")
+    assert refused.err.endswith("two: rosenbrock and himmelblau; --problem chooses one of a sweep\n")

@@ -15,6 +15,7 @@ from optrun.api.sweeps import load_sweep
 from optrun.api.trajectories import runs_of, ways_of
 from optrun.cli.arguments import PictureKind
 from optrun.cli.views.curves import load_curves
+from optrun.cli.views.hints import print_lines
 from optrun.cli.views.sensitivity import has_sensitivity, sensitivity_of
 from optrun.errors import ConfigError
 from optrun.plots.figure import curves_figure, format_of, save
@@ -58,13 +59,10 @@ def _ways(runs: Sequence[str], choice: Choice) -> tuple[Landscape, list[Trajecto
     for run in runs:
         path, number = find_numbered(run)
         if number is None and is_sweep(path):
-            try:
-                chosen += runs_of(load_sweep(path), choice.problem)
-            except ConfigError as error:
-                if error.field != "problem" or choice.problem is not None:
-                    raise
-                said = f"{error}; runs from several starts are named one by one: {run}:0 {run}:1"
-                raise ConfigError(said, field=error.field) from error
+            best, others = runs_of(load_sweep(path), choice.problem)
+            chosen += best
+            if others:
+                print_lines([f"note: {run}: the best {len(best)} settings are drawn, {others} are left out"])
         else:
             chosen.append(load_run(run))
     return ways_of(chosen)
