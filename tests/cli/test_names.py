@@ -6,13 +6,16 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from optrun.arrays import Arrays
 from optrun.cli.views.describe import names
 from optrun.config import parse, read
 from optrun.config.model.run import metric_names
 from optrun.config.sweep.resolve import swept
-from optrun.registry import REGISTRIES, methods, metrics, prediction_metrics
+from optrun.problems.vectors import VectorProblem
+from optrun.registry import REGISTRIES, methods, metrics, prediction_metrics, problems
 from tests.cli.looking import call, run
 from tests.pairs import few_in_short
 
@@ -37,6 +40,19 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
         assert ("required" in row) is option.required
     assert re.search(r"Defined in \S+\.py:\d+", done.out)
     assert "\x1b" not in done.out
+
+
+@pytest.mark.parametrize("name", few_in_short(zip(problems), 8))
+def test_show_tells_where_runs_of_a_function_start(call, name):
+    done, described = call("show", name).out, json.loads(call("show", name, "--json").out)
+    cls = problems.find(name)
+    if not issubclass(cls, VectorProblem) or cls.options()["start"].required:
+        assert "Usual start" not in done
+        assert "usual_start" not in described
+        return
+    assert described["usual_start"] == cls(Arrays(dtype="float64")).start.tolist()
+    (told,) = re.findall(r"^Usual start: \((.*)\)$", done, re.MULTILINE)
+    np.testing.assert_allclose([*map(float, told.split(", "))], described["usual_start"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

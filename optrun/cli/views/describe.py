@@ -135,7 +135,7 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
     official = registry.spelled(name)
     options: list[Option] = list(cls.options().values())
     if json:
-        document = {
+        document: dict[str, Any] = {
             "name": official,
             "kind": registry.kind,
             "doc": _doc(cls),
@@ -145,6 +145,8 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         for known in ("search_space", "passes"):
             if value := getattr(cls, known, None):
                 document[known] = value
+        if start := _usual_start(cls):
+            document["usual_start"] = start
         print(json_module.dumps(document, default=str, ensure_ascii=False))
         return
     _print_heading(official, registry.kind)
@@ -155,6 +157,8 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         axes = [(name, *next(iter(axis.items()))) for name, axis in space.items()]
         drawn = ", ".join(f"{name} {kind} {ends[0]:g} … {ends[1]:g}" for name, kind, ends in axes)
         print(f"\nSearch space: {drawn}")
+    if start := _usual_start(cls):
+        print(f"\nUsual start: ({', '.join(f'{each:.6g}' for each in start)})")
     if passes := getattr(cls, "passes", None):
         print(f"\nA run has passed, and the figure passed is 1, if its final_loss is at most {passes:g}.")
     print(f"\nDefined in {_place(cls)}\n")
@@ -172,6 +176,15 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         required = f"…  # required: {' '.join([_type(option.type), _bounds(option)]).strip()}"
         given = required if option.required else _yaml(option.default)
         print(f"{indent}{option.name}: {given}")
+
+
+def _usual_start(cls: Any) -> list[float]:
+    """Return where runs of a function start by default, with its usual number of dimensions; empty if there is none."""
+    options = cls.options()
+    if not hasattr(cls, "usual_start") or options["start"].required:
+        return []
+    start: list[float] = cls.usual_start(options["dim"].default if "dim" in options else cls.dim).tolist()
+    return start
 
 
 def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:
