@@ -1,15 +1,17 @@
 """BLAS runs on one thread within a block, whatever number of threads each library of the process had."""
 
-import pytest
+import sys
+from types import ModuleType
 
-from optrun.arrays import one_blas_thread
+import pytest
+import threadpoolctl
+
+from optrun.arrays import _OneBlasThread, one_blas_thread
 
 
 def test_libraries_of_different_numbers_of_threads_have_one_and_get_their_own_back():
     pytest.importorskip("scipy.linalg")
-    from threadpoolctl import ThreadpoolController
-
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
     if len(libraries) < 2:
         pytest.skip("SciPy has the BLAS of NumPy here")
     before = [each.num_threads for each in libraries]
@@ -23,3 +25,17 @@ def test_libraries_of_different_numbers_of_threads_have_one_and_get_their_own_ba
     finally:
         for each, number in zip(libraries, before, strict=True):
             each.set_num_threads(number)
+
+
+def test_libraries_are_looked_for_again_where_a_module_has_come(monkeypatch):
+    looked, look = [], threadpoolctl.ThreadpoolController._load_libraries
+    monkeypatch.setattr(
+        threadpoolctl.ThreadpoolController, "_load_libraries", lambda self: looked.append(1) or look(self)
+    )
+    block = _OneBlasThread()
+    found = []
+    for name in ("before", "before", "since"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        with block:
+            found.append(len(looked))
+    assert found == [1, 1, 2]
