@@ -86,15 +86,17 @@ def test_the_numbers_of_lanes_differ(problem, name, transfers):
     assert stand_in.launched["trajectory"]
 
 
-NUMBERS = in_turn(zip({**DIFFERING, **CARRIED}), DTYPES, (engine.MOST_NUMBERS, 0))
+NUMBERS = in_turn(zip({**DIFFERING, **CARRIED}), DTYPES, (engine.MOST_NUMBERS, 0), (7, 1))
 
 
-@pytest.mark.parametrize(("path", "dtype", "most"), few_in_short(NUMBERS, 4))
-def test_what_differs_from_lane_to_lane_is_computed_in_the_kernel(path, dtype, most, transfers, monkeypatch):
+@pytest.mark.parametrize(("path", "dtype", "most", "rates"), few_in_short(NUMBERS, 4))
+def test_what_differs_from_lane_to_lane_is_computed_in_the_kernel(
+    path, dtype, most, rates, transfers, monkeypatch
+):
     monkeypatch.setattr(engine, "MOST_NUMBERS", most)
     monkeypatch.setattr(group_update, "chunk_length", lambda lanes: 2)
     monkeypatch.setattr(trainer, "REPORT_SECONDS", np.inf)
-    expected, found = both([*differing(path, dtype, 6, STEPS)])
+    expected, found = both([*differing(path, dtype, 6, STEPS, rates)])
     assert found == expected
     assert (stand_in.launched["trajectory"] <= 5) == (path in DIFFERING)  # although tables have two rows
 
