@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from optrun.analysis.composition import list_text
 from optrun.arrays import Array
 from optrun.config.yaml.writer import told_apart
+from optrun.registry import TRANSFORMS
 from optrun.store import Store
 from optrun.training.identity import Identity
 from optrun.training.provenance import identity_of
@@ -115,7 +117,7 @@ def differing_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
     One that has none of the keys in which they differ is DEFAULT; equal configs are called by their names.
     """
-    flats = [flatten(config) for config in configs]
+    flats = [flatten(_with_texts(config)) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
     differing = [
         key
@@ -127,6 +129,16 @@ def differing_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     if not differing:
         return [str(each.get("name", "run")) for each in flats]
     return [label or DEFAULT for label in labels]
+
+
+def _with_texts(value: Any, key: str = "") -> Any:
+    """Return a config with its lists of transforms as texts."""
+    kind = key.rpartition(".")[2]
+    if isinstance(value, list) and kind in TRANSFORMS:
+        return list_text(value, kind)
+    return (
+        {each: _with_texts(of, each) for each, of in value.items()} if isinstance(value, Mapping) else value
+    )
 
 
 def _texts(values: Sequence[Any]) -> dict[float, str]:

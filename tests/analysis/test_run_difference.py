@@ -89,6 +89,19 @@ def test_nested_values_are_flattened():
             ],
             ["scheduler=null, a=true, b=s", "a=[1, null], b=t, B"],
         ),
+        (
+            [
+                {
+                    "optimizer": {
+                        "lr": 0.1,
+                        "gradient": [{"name": "ClipNorm", "max_norm": 2.0, "over": "run"}],
+                    }
+                },
+                {"optimizer": {"lr": 0.2, "wrap": [{"name": "Lookahead"}]}},
+            ],
+            ["lr=0.1, gradient=[ClipNorm max_norm=2.0]", "lr=0.2, wrap=[Lookahead]"],
+        ),
+        ([{"optimizer.wrap": [{"name": "SAM"}]}, {"optimizer.wrap": []}], ["wrap=[SAM]", "wrap=[]"]),
         ([{"name": "only", "seed": 1}], ["only"]),
         ([{"name": "x", "seed": 1}, {"name": "y", "seed": 1}], ["x", "y"]),
     ],
