@@ -15,7 +15,7 @@ from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.figure import legend_above, legend_label, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, DPI, Look, matplotlib_in_style, series_style
 from optrun.plots.moving_page import moving_page
-from optrun.plots.ticks import power_of_ten
+from optrun.plots.ticks import PlotAxis, labels, power_of_ten
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
@@ -234,4 +234,7 @@ def _contours(
             bar.set_ticks([10.0**each for each in decades], labels=[power_of_ten(each) for each in decades])
         else:
             bar.set_ticks(levels[::3], labels=[f"{each:.2g}" for each in levels[::3]])
+    else:
+        ticks = PlotAxis(0.0, most).ticks(6)
+        bar.set_ticks(ticks, labels=labels(ticks))
     bar.minorticks_off()

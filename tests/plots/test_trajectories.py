@@ -104,6 +104,11 @@ def test_the_command_draws_runs_and_the_best_settings_of_sweeps(runs, call):
     sweep = {**CONFIG, "problem": FUNCTION, "sweep": {"parameters": {"optimizer.name": ["SGD", "Adam"]}}}
     optrun.sweep(sweep, directory="both")
     assert call("plot", "both", "-k", "trajectory", "--linear", "-o", "both.png").code == 0
+    bar = optrun.load_sweep("both").plot("trajectory", log=False).axes[1]
+    steps = np.unique(np.diff(bar.get_yticks()).round(9))
+    assert len(steps) == 1
+    assert f"{steps[0]:.0e}"[0] in "125"
+    assert [float(each.get_text()) for each in bar.get_yticklabels()] == bar.get_yticks().tolist()
     figure = optrun.load_sweep("both").plot("trajectory")
     assert figure.axes[0].get_xlabel() == "a"
     assert {"SGD", "Adam", "start"} <= {text.get_text() for text in figure.legends[0].get_texts()}
