@@ -210,4 +210,4 @@ def test_a_damaged_table_is_refused_in_words_or_used_and_said(part, tmp_path, mo
                 *options,
             }
             assert re.search(r"d\.csv|of \d+ samples? is no sample", found[0][0])
-    assert COUNT // 40 <= used < COUNT // 6
+    assert COUNT // 100 <= used < COUNT // 6
