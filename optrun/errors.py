@@ -54,12 +54,12 @@ class StoreError(OptrunError, OSError):
 class RunFailedError(OptrunError, RuntimeError):
     """A run ended by an exception in its problem, optimizer or scheduler (the ``__cause__``).
 
-    ``traceback`` is the formatted traceback of that exception.
+    ``traceback`` is the formatted traceback of that exception; ``signal`` is the one that has ended it instead.
     """
 
-    def __init__(self, message: str, *, traceback: str = "") -> None:
+    def __init__(self, message: str, *, traceback: str = "", signal: int | None = None) -> None:
         super().__init__(message)
-        self.traceback = traceback
+        self.traceback, self.signal = traceback, signal
 
 
 class OutOfMemoryError(OptrunError, MemoryError):

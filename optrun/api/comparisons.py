@@ -163,7 +163,8 @@ def noise(
         raise ConfigError(f"noise is that of one setting, not of {len(found.settings)}: turn the sweep off")
     failed = [state.reason for state in found.states if state.status == "failed"]
     if failed or found.left:
-        raise RunFailedError(failed[0] if failed else f"{found.left} of {seeds} runs have not ended")
+        left = f"{found.left} of {seeds} runs have not ended"
+        raise RunFailedError(failed[0] if failed else left, signal=found.signal)
     chosen = found.metric if metric is None else Metric(name=metric)
     states = with_figure(found.states, found, chosen.name, chosen.goal_of)
     known = figures_in(states, has_target=found.configs[0].stop.target is not None)

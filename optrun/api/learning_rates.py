@@ -200,9 +200,8 @@ class _Runs:
         found = sweep(self._config, overrides=[*self._overrides, f"sweep={block}"], save=False)
         failed = [state.reason for state in found.states if state.status is Status.FAILED]
         if failed or found.left:
-            raise RunFailedError(
-                failed[0] if failed else f"{found.left} of {len(found.states)} runs have not ended"
-            )
+            left = f"{found.left} of {len(found.states)} runs have not ended"
+            raise RunFailedError(failed[0] if failed else left, signal=found.signal)
         if self.initial is None and self.metric == FINAL_LOSS:
             first = float(found.runs[0].curves["loss"][0])
             self.initial = first if np.isfinite(first) else None

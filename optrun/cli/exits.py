@@ -130,6 +130,8 @@ def _code_of(command: Callable[[], Any]) -> int:
         return end.exit_code
     except OptrunError as error:
         _print(f"{error}")
+        if isinstance(error, RunFailedError) and error.signal is not None:
+            return 128 + error.signal
         return 3 if isinstance(error, MissingExtraError) else 1 if _is_machine_error(error) else 2
     except KeyboardInterrupt:
         _print("interrupted")

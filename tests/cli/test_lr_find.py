@@ -2,11 +2,16 @@
 
 import json
 import re
+import signal
+from pathlib import Path
 
 import pytest
 
 import optrun
+from optrun.optim import SGD
+from optrun.registry import optimizers
 from tests.cli.looking import call
+from tests.registries import restore_after
 
 __all__ = ["call"]
 
@@ -74,3 +79,20 @@ def test_its_picture_marks_range_and_divergence(call, tmp_path, monkeypatch):
         assert label in (tmp_path / "rates.svg").read_text()
     again = optrun.lr_find("noisy.yaml", overrides=["optimizer.lr=1e4"], seeds=1)
     assert again.plot().axes[0].get_xscale() == "log"
+
+
+@pytest.mark.parametrize("command", [("noise", "c.yaml", "-n", "3"), ("lr-find", "c.yaml")])
+def test_an_interruption_is_no_failure(command, call, monkeypatch):
+    restore_after(monkeypatch, optimizers)
+
+    class Interrupting(SGD):
+        """SGD, in which one presses Ctrl-C."""
+
+        def step(self, closure=None):
+            signal.raise_signal(signal.SIGINT)
+            return super().step(closure)
+
+    Path("c.yaml").write_text("problem: beale\noptimizer: Interrupting\nsteps: 50\n")
+    done = call(*command)
+    assert done.code == 128 + signal.SIGINT
+    assert "runs have not ended" in done.err
