@@ -14,9 +14,9 @@ from optrun.analysis.noise import Noise, noise_of
 from optrun.api.arguments import check_texts
 from optrun.api.html import html_table
 from optrun.api.runs import Run
-from optrun.api.sweeps import Sweep, load_sweep, sweep
+from optrun.api.sweeps import Sweep, check_ended, load_sweep, sweep
 from optrun.config.sweep.model import Metric
-from optrun.errors import ConfigError, RunFailedError, brief, string_list
+from optrun.errors import ConfigError, brief, string_list
 from optrun.store.directory import is_being_written
 from optrun.store.locate import is_run_directory
 from optrun.sweeps.plan.expand import CONFIRM
@@ -161,10 +161,7 @@ def noise(
     )
     if len(found.settings) > 1:
         raise ConfigError(f"noise is that of one setting, not of {len(found.settings)}: turn the sweep off")
-    failed = [state.reason for state in found.states if state.status == "failed"]
-    if failed or found.left:
-        left = f"{found.left} of {seeds} runs have not ended"
-        raise RunFailedError(failed[0] if failed else left, signal=found.signal)
+    check_ended(found)
     chosen = found.metric if metric is None else Metric(name=metric)
     states = with_figure(found.states, found, chosen.name, chosen.goal_of)
     known = figures_in(states, has_target=found.configs[0].stop.target is not None)

@@ -13,7 +13,7 @@ from optrun.analysis.learning_rates import FoundRates, Search, first_ends
 from optrun.analysis.sensitivity import is_number
 from optrun.api.arguments import check_texts
 from optrun.api.html import html_table
-from optrun.api.sweeps import sweep
+from optrun.api.sweeps import check_ended, sweep
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.goal import VALIDATION
 from optrun.config.model.options import SCHEDULES
@@ -22,12 +22,11 @@ from optrun.config.paths import steps_of
 from optrun.config.sweep.model import Metric
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.writer import rounded
-from optrun.errors import ConfigError, PluginError, RunFailedError, brief, did_you_mean, string_list
+from optrun.errors import ConfigError, PluginError, brief, did_you_mean, string_list
 from optrun.plugin_code import guarded
 from optrun.plugins import load_plugins
 from optrun.problems import Problem
 from optrun.registry import problems, schedulers
-from optrun.store import Status
 from optrun.training.build import scheduled_steps
 from optrun.training.config_notes import seed_is_idle
 from optrun.training.evaluator import Evaluator
@@ -198,10 +197,7 @@ class _Runs:
         """Return how each rate ended, over so many seeds."""
         block = f"{{parameters: {{{self._path}: {list(rates)}}}, repeats: {seeds}, metric: {{name: {self.metric}}}}}"
         found = sweep(self._config, overrides=[*self._overrides, f"sweep={block}"], save=False)
-        failed = [state.reason for state in found.states if state.status is Status.FAILED]
-        if failed or found.left:
-            left = f"{found.left} of {len(found.states)} runs have not ended"
-            raise RunFailedError(failed[0] if failed else left, signal=found.signal)
+        check_ended(found)
         if self.initial is None and self.metric == FINAL_LOSS:
             first = float(found.runs[0].curves["loss"][0])
             self.initial = first if np.isfinite(first) else None

@@ -284,6 +284,14 @@ def _settle(results: Store | MemoryStore) -> States:
     return states
 
 
+def check_ended(sweep: Sweep) -> None:
+    """Raise RunFailedError if a run has failed, or has not ended."""
+    failed = [state.reason for state in sweep.states if state.status is Status.FAILED]
+    if failed or sweep.left:
+        left = f"{sweep.left} of {len(sweep.states)} runs have not ended"
+        raise RunFailedError(failed[0] if failed else left, signal=sweep.signal)
+
+
 def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep, which may still be running; ``path`` is a sweep as commands accept it.
 
