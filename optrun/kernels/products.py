@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.threads import Piece, run_in_threads, threads_per_step
+from optrun.kernels.threads import Piece, by_any_thread, run_in_threads, threads_per_step
 
 Block: TypeAlias = tuple[slice, slice]
 Product: TypeAlias = tuple[Array, Array, Array]
@@ -92,11 +92,7 @@ def _halves(part: slice) -> tuple[slice, slice]:
 
 def share(calls: Iterable[Callable[[], object]]) -> None:
     """Make independent calls, on all threads."""
-
-    def piece(call: Callable[[], object]) -> Piece:
-        return lambda thread: call()
-
-    run_in_threads([piece(call) for call in calls], threads_per_step())()
+    run_in_threads([*map(by_any_thread, calls)], threads_per_step())()
 
 
 def parts(samples: int, most: int) -> list[slice]:

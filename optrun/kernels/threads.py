@@ -38,6 +38,11 @@ def share_cores(processes: int) -> None:
     threads_per_step.cache_clear()
 
 
+def by_any_thread(call: Callable[[], object]) -> Piece:
+    """Return a call as a piece of work that is the same in any thread."""
+    return lambda thread: call()
+
+
 def run_in_threads(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
     """Return the function that runs all pieces in so many threads, one of which is the caller.
 

@@ -17,7 +17,7 @@ from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import bound, compiled, is_installed
 from optrun.kernels.numba.source import BLOCK, source
 from optrun.kernels.numba.trajectory import trajectory_source
-from optrun.kernels.threads import run_in_threads, threads_per_step
+from optrun.kernels.threads import by_any_thread, run_in_threads, threads_per_step
 from optrun.kernels.trajectory import Elements, Stretch, Watch
 from optrun.kernels.trajectory_plan import planned
 
@@ -99,7 +99,7 @@ class NumbaEngine:
                 pieces.append(bound(text, numbers, conditions, integers))
         if len(pieces) == 1:
             return pieces[0]
-        return run_in_threads([_by_any_thread(piece) for piece in pieces], self._threads)
+        return run_in_threads([by_any_thread(piece) for piece in pieces], self._threads)
 
     def bind_loop(
         self,
@@ -127,7 +127,7 @@ class NumbaEngine:
         shares = _parts(lanes, 2 * self._threads if is_shared else 1, BLOCK)
         integers = [np.array([share.start, share.stop, *common], np.intp) for share in shares]
         with working():
-            pieces = [_by_any_thread(bound(text, numbers, conditions, each)) for each in integers]
+            pieces = [by_any_thread(bound(text, numbers, conditions, each)) for each in integers]
         return run_in_threads(pieces, self._threads)
 
 
@@ -155,10 +155,6 @@ def _parts(size: int, count: int, multiple: int) -> list[range]:
 
 def _flat(buffer: Array, length: int) -> Array:
     return np.lib.stride_tricks.as_strided(buffer, (length,), (buffer.itemsize,))
-
-
-def _by_any_thread(run: Callable[[], None]) -> Callable[[int], None]:
-    return lambda thread: run()
 
 
 def _nothing() -> None:
