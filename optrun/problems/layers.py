@@ -119,9 +119,13 @@ class Pass:
             self.outputs = whole.outputs[..., rows]
             self.hidden = [each[..., rows, :] for each in whole.hidden]
             self.deltas = [each[..., rows, :] for each in whole.deltas]
+        self.parts = [
+            (part, Pass(layers, lanes, part.stop - part.start, loops, whole=self, rows=part))
+            for part in (layers.parts(samples) if whole is None else ())
+        ]
         self.activations = [
             bind_activation(layers.activation, xp, hidden, delta, loops)
-            for hidden, delta in zip(self.hidden, self.deltas, strict=True)
+            for hidden, delta in ([] if self.parts else zip(self.hidden, self.deltas, strict=True))
         ]
         # Elementwise operations include the column of ones, since NumPy is faster on contiguous arrays.
         ones = [hidden[..., -1] for hidden in self.hidden] if extra else []
@@ -132,10 +136,6 @@ class Pass:
             [each[..., :-extra] if extra else each for each in values]
             for values in (self.hidden, self.deltas)
         )
-        self.parts = [
-            (part, Pass(layers, lanes, part.stop - part.start, loops, whole=self, rows=part))
-            for part in (layers.parts(samples) if whole is None else ())
-        ]
 
     def forward(self, matrices: Matrices, x: Array) -> Array:
         """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, in + 1]``."""
