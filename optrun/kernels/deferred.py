@@ -18,6 +18,8 @@ from optrun.kernels.program import COMPARISONS, UFUNCS
 STEPS, LANES, DISTINCT = "steps", "lanes", "distinct"
 """What numbers are of; those of distinct lanes are a table `[T, D]`, of which each lane has a column by its index."""
 LEAVES = (STEPS, LANES, DISTINCT)
+FAR = 2048
+"""Steps ahead of which numbers are known at once where those of lanes are deferred."""
 KEPT = 8
 """Steps of a forecast."""
 MOST = 1 << 18

@@ -9,7 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
-from optrun.kernels.deferred import Deferred, Forecast, NotDeferredError
+from optrun.kernels.deferred import FAR, Deferred, Forecast, NotDeferredError
 from optrun.kernels.program import depends_on, nodes_below
 from optrun.kernels.reductions import Sums, joined, totals
 from optrun.kernels.stepper import Engine, Stepper
@@ -18,9 +18,6 @@ from optrun.kernels.trajectory import Stretch
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule, flags_of
 from optrun.optim.state import StateBuffers, check_numeric
-
-FAR = 2048
-"""Steps ahead of which coefficients are known at once where those of lanes are deferred."""
 
 
 @dataclass(frozen=True)

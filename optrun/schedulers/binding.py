@@ -9,13 +9,10 @@ import numpy as np
 
 from optrun.arrays import Array, chunk_length
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.kernels.deferred import Deferred, Forecast
+from optrun.kernels.deferred import FAR, Deferred, Forecast
 from optrun.kernels.denormals import denormals
 from optrun.kernels.ranges import known_where
 from optrun.registry import Option
-
-FAR = 2048
-"""Steps ahead of which deferred values are known at once."""
 
 CHECKED_AT_ONCE = 1 << 16
 """Number of schedule values that are checked in one batch before a run starts, where they cannot be deferred."""
